@@ -1,0 +1,1 @@
+"""Device profiles and one backend per kind of device."""

@@ -1,0 +1,116 @@
+"""The tree of errors. Each one says what is wrong and what to do next, in one sentence each.
+
+    TinyMLOpsError                  exit code
+    ├── UnknownNameError                2   a workload, device or recipe that does not exist
+    ├── UsageError                      2   options that do not fit together
+    ├── WorkloadError                   3   data, split or network of a workload
+    ├── ModelFileError                  4   a .tflite that can't be read
+    ├── CompressionError                5   a recipe that broke its promise, or a converter that failed
+    ├── ProfileError                    6   a device profile that does not parse
+    ├── EngineError                     7   no container engine, or one that died
+    ├── StorageError                    8   a disk that is full or can't be written
+    └── SetupError                      9   a package, file or program that is missing on this machine
+
+Exit codes are part of the interface: a number is never given to another error.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class TinyMLOpsError(Exception):
+    """Root of the tree.
+
+    Args:
+        cause: What is wrong, one sentence without the final full stop.
+        next_step: What the person can do about it, likewise.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, cause: str, next_step: str) -> None:
+        super().__init__(cause, next_step)
+        self.cause = cause
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.cause}: {self.next_step}."
+
+
+class UsageError(TinyMLOpsError):
+    """Options that do not fit together."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A name that does not exist; suggests the nearest one that does.
+
+    Args:
+        kind: What was looked up, for example ``"device"``.
+        name: The name as given.
+        known: All names that exist.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        step = f"did you mean {near[0]!r}" if near else f"choose one of {', '.join(names)}"
+        super().__init__(f"there is no {kind} called {name!r}", step)
+        self.name = name
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions cross process boundaries; the default would call __init__ with the wrong words.
+        return (_rebuild, (type(self), self.cause, self.next_step, self.name))
+
+
+class WorkloadError(TinyMLOpsError):
+    """Data, split or network of a workload that can't be used."""
+
+    exit_code = 3
+
+
+class ModelFileError(TinyMLOpsError):
+    """A file that is not a readable .tflite model."""
+
+    exit_code = 4
+
+
+class CompressionError(TinyMLOpsError):
+    """A recipe whose promise the result does not keep, or a converter that failed."""
+
+    exit_code = 5
+
+
+class ProfileError(TinyMLOpsError):
+    """A device profile with a misspelt key or an impossible value."""
+
+    exit_code = 6
+
+
+class EngineError(TinyMLOpsError):
+    """No container engine, or one that died in the middle."""
+
+    exit_code = 7
+
+
+class StorageError(TinyMLOpsError):
+    """A disk that is full or a folder that can't be written."""
+
+    exit_code = 8
+
+
+class SetupError(TinyMLOpsError):
+    """A package, file or program that this machine lacks."""
+
+    exit_code = 9
+
+
+def _rebuild(kind: type[UnknownNameError], cause: str, step: str, name: str) -> UnknownNameError:
+    error = kind.__new__(kind)
+    TinyMLOpsError.__init__(error, cause, step)
+    error.name = name
+    return error
