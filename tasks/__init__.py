@@ -1,0 +1,1 @@
+"""How a step is run: cache key, retries, time-out, progress, artifacts. The step itself is the library's."""
