@@ -5,11 +5,26 @@ from __future__ import annotations
 import msgspec
 
 from tinymlops.devices.profile import DeviceProfile
+from tinymlops.errors import CompressionError
 from tinymlops.measurement import Measurement, Scores
 from tinymlops.selection import Selection
 
 SCHEMA_VERSION = 1
 """Of `measurements.json` and `selection.json`; raised when a field changes its meaning or goes."""
+
+
+class RecipeFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """A recipe that gave no variant.
+
+    Attributes:
+        recipe: Name of the recipe.
+        reason: Why, one sentence.
+        applicable: False where this kind of network can't have the recipe, and nobody made a mistake.
+    """
+
+    recipe: str
+    reason: str
+    applicable: bool
 
 
 class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +49,9 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
         versions: Package → version.
         command: What to type to get this report again.
         created: When, ISO 8601 with its zone.
+        failures: Recipes that gave no variant.
+        notes: What a reader should know of this build, such as devices that were left out.
+        credit: Attribution that the data's licence asks for.
     """
 
     workload: str
@@ -54,6 +72,9 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     command: str
     created: str
+    failures: tuple[RecipeFailure, ...] = ()
+    notes: tuple[str, ...] = ()
+    credit: str = ""
 
     def of_device(self, device: str) -> tuple[Measurement, ...]:
         """Measurements of one device, in the order given."""
@@ -64,6 +85,32 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
         return next((s for s in self.selections if s.device == device), None)
 
 
+class RecipesFailedError(CompressionError):
+    """Recipes broke their promise or could not be converted; everything else was built.
+
+    Args:
+        report: The build without them.
+    """
+
+    def __init__(self, report: BuildReport) -> None:
+        broken = [failure for failure in report.failures if failure.applicable]
+        super().__init__(
+            f"{len(broken)} of the recipes failed ({broken[0].recipe}: {broken[0].reason.rstrip('.')})",
+            "the report has the other recipes; leave the failed ones out with --recipes, or mend the network",
+        )
+        self.report = report
+
+
+def raise_for_failures(report: BuildReport) -> None:
+    """Do nothing if every recipe that can be applied gave a variant.
+
+    Raises:
+        RecipesFailedError: Some did not; a lost promise must not go by unseen.
+    """
+    if any(failure.applicable for failure in report.failures):
+        raise RecipesFailedError(report)
+
+
 def measurements_json(report: BuildReport) -> bytes:
     """`measurements.json`: the same measurements give the same bytes, whenever they were made."""
     content = _head(report) | {
@@ -71,6 +118,7 @@ def measurements_json(report: BuildReport) -> bytes:
         "float": report.float_scores,
         "reference": {"name": report.reference_name, "scores": report.reference_scores},
         "versions": report.versions,
+        "failures": report.failures,
         "measurements": sorted(report.measurements, key=lambda m: (m.device, m.variant.recipe)),
     }
     return _encode(content)
