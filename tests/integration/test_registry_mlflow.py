@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import flatbuffers
@@ -23,7 +24,7 @@ from tinymlops.selection import select
 _FILES = {"report.html": b"<p>report</p>", "pareto.png": b"\x89PNG"}
 
 
-def tflite(weight_seed: int, *, columns: int = 3) -> bytes:
+def tflite(weight_seed: int, *, columns: int = 3, rows: int = 1) -> bytes:
     """A model of one dense layer, float, written without any converter."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -45,10 +46,10 @@ def tflite(weight_seed: int, *, columns: int = 3) -> bytes:
     operator.builtinOptions = schema.FullyConnectedOptionsT()
     graph = schema.SubGraphT()
     graph.tensors = [
-        tensor("x", [1, columns], 0),
+        tensor("x", [rows, columns], 0),
         tensor("w", [2, columns], 1),
         tensor("b", [2], 2),
-        tensor("y", [1, 2], 0),
+        tensor("y", [rows, 2], 0),
     ]
     graph.inputs, graph.outputs, graph.operators = [0], [3], [operator]
     model = schema.ModelT()
@@ -166,6 +167,23 @@ def test_a_version_loads_by_its_alias_and_predicts_what_the_interpreter_does(
     )
     assert (folder / "artifacts" / "int8.tflite").read_bytes() == variants["int8"]
     assert not list(folder.rglob("*.pkl"))
+
+
+@pytest.mark.parametrize("fixed_rows", [1, 4])
+@pytest.mark.parametrize("named", [False, True])
+def test_rows_go_in_one_by_one_unless_the_model_takes_a_fixed_number(
+    tmp_path: Path, fixed_rows: int, named: bool
+) -> None:
+    from tinymlops.registry.tflite_model import TfliteModel
+
+    path = tmp_path / "dense.tflite"
+    path.write_bytes(tflite(5, rows=fixed_rows))
+    model = TfliteModel()
+    model.load_context(SimpleNamespace(artifacts={"tflite": str(path)}))
+    rows = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
+    given: Any = {"x": rows} if named else rows
+    weights = np.random.default_rng(5).normal(size=(2, 3)).astype(np.float32)
+    np.testing.assert_allclose(model.predict(None, given), rows @ weights.T + [0.5, -0.5], rtol=1e-4, atol=1e-5)
 
 
 def test_the_same_build_again_makes_nothing_new_and_is_quick(settings: RegistrySettings) -> None:

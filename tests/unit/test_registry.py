@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.reporting.samples import build_report
@@ -54,6 +54,13 @@ def test_a_missing_log_is_empty(tmp_path: Path) -> None:
     assert verify_log(tmp_path / "none.jsonl").promotions == ()
 
 
+def test_a_log_that_is_no_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="can't be read"):
+        verify_log(tmp_path)
+    with pytest.raises(StorageError, match="no alias was moved"):
+        append(tmp_path, _promotion())
+
+
 @pytest.mark.parametrize("line", [0, 1])
 def test_a_changed_line_breaks_the_chain(log: Path, line: int) -> None:
     lines = log.read_text().splitlines(keepends=True)
@@ -79,6 +86,7 @@ def test_a_line_that_is_no_promotion_is_told_by_its_number(log: Path) -> None:
         verify_log(log)
 
 
+@settings(deadline=None)  # it waits for the disk
 @given(st.integers(0, 10_000))
 def test_a_log_that_a_crash_cut_anywhere_goes_on_with_its_whole_lines(
     tmp_path_factory: pytest.TempPathFactory, cut: int
@@ -152,10 +160,10 @@ def test_without_settings_the_store_is_sqlite_in_the_state_folder(
 ) -> None:
     monkeypatch.setenv("TINYMLOPS_STATE", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    settings = RegistrySettings.from_environment()
-    assert settings.tracking_uri == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
-    assert settings.artifact_root == f"file://{tmp_path}/mlflow/artifacts"
-    assert settings.promotion_log == tmp_path / "mlflow" / "promotions.jsonl"
+    found = RegistrySettings.from_environment()
+    assert found.tracking_uri == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+    assert found.artifact_root == f"file://{tmp_path}/mlflow/artifacts"
+    assert found.promotion_log == tmp_path / "mlflow" / "promotions.jsonl"
 
 
 @pytest.mark.parametrize(
@@ -174,8 +182,8 @@ def test_a_server_decides_where_files_go_unless_told(
     monkeypatch.delenv("TINYMLOPS_ARTIFACT_ROOT", raising=False)
     if root:
         monkeypatch.setenv("TINYMLOPS_ARTIFACT_ROOT", root)
-    settings = RegistrySettings.from_environment()
-    assert (settings.tracking_uri, settings.artifact_root) == (uri, expected)
+    found = RegistrySettings.from_environment()
+    assert (found.tracking_uri, found.artifact_root) == (uri, expected)
 
 
 def test_importing_the_registry_imports_no_mlflow() -> None:
@@ -199,10 +207,11 @@ def test_a_version_is_tagged_with_what_it_is_and_how_it_did_on_each_device() -> 
     facts = {m.variant.recipe: m.variant for m in report.measurements}
     tags = version_tags(report, facts["int8"])
     assert tags["recipe"] == "int8"
-    assert tags["raspberry-pi-5.instructions"] == "1874071"
-    assert tags["x86-gateway.latency_p50_us"] == "213.4"
-    assert "peak RAM measured: includes the emulator" in tags["raspberry-pi-5.provenance"]
-    assert version_tags(report, facts["float32"])["raspberry-pi-zero-2.status"] == "out of memory"
+    assert json.loads(tags["device.raspberry-pi-5"])["instructions"] == 1_874_071
+    assert json.loads(tags["device.raspberry-pi-5"])["provenance"]["peak_RAM"] == "measured, includes the emulator"
+    assert json.loads(tags["device.x86-gateway"])["latency_p50_us"] == 213.4
+    lost = version_tags(report, facts["float32"])["device.raspberry-pi-zero-2"]
+    assert json.loads(lost)["status"] == "out of memory"
     assert version_tags(report, facts["clustered-int8"])["vetoed"].startswith("validation accuracy")
 
 

@@ -153,6 +153,27 @@ def test_the_best_validation_score_wins() -> None:
     assert chosen.runner_up_reason == "validation accuracy 0.8000 is more than 0.005 worse than the best, 0.8400"
 
 
+def test_a_lone_candidate_and_a_best_that_is_also_the_cheapest_say_so() -> None:
+    lone = select([measurement(instructions=None)], profile())
+    assert lone.reason == "the only variant that may run; validation accuracy 0.8400"
+    near = [measurement("a", validation=0.84), measurement("b", validation=0.839, instructions=2_000_000)]
+    assert "and the cheapest of the 2 within 0.005 of it (1,000,000 instructions" in select(near, profile()).reason
+
+
+def test_a_beaten_runner_up_with_the_larger_download_is_told_so() -> None:
+    big, small = (measurement(name, facts=variant(name, gzip_bytes=size)) for name, size in (("a", 2048), ("b", 1024)))
+    assert "the download is 2.0 KiB against 1.0 KiB" in select([big, small], profile()).runner_up_reason
+
+
+def test_without_any_figure_of_time_the_download_decides() -> None:
+    found = [
+        measurement(name, instructions=None, facts=variant(name, gzip_bytes=size))
+        for name, size in (("a", 2), ("b", 1))
+    ]
+    assert select(found, profile()).recipe == "b"
+    assert for_state(found, profile(), DeviceState()).recipe == "b"
+
+
 def test_among_equals_the_cheapest_wins_and_the_words_say_so() -> None:
     chosen = select([measurement("a", validation=0.84), measurement("b", validation=0.836, instructions=10)], profile())
     assert (chosen.recipe, chosen.runner_up) == ("b", "a")

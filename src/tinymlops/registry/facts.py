@@ -54,7 +54,7 @@ def run_metrics(report: BuildReport) -> dict[str, float]:
 
 
 def version_tags(report: BuildReport, facts: VariantFacts) -> dict[str, str]:
-    """What a version is and how it did on each device."""
+    """What a version is, and one tag per device with how it did there, as JSON: MLflow lists every tag on its page."""
     tags = {
         "workload": report.workload,
         "recipe": facts.recipe,
@@ -65,12 +65,8 @@ def version_tags(report: BuildReport, facts: VariantFacts) -> dict[str, str]:
         "vetoed": facts.vetoed,
         "sparsity": "" if facts.sparsity is None else f"{facts.sparsity:.4f}",
     }
-    for measurement in report.measurements:
-        if measurement.variant.recipe == facts.recipe:
-            device = plain_name(measurement.device)
-            tags[f"{device}.status"] = str(measurement.status)
-            tags[f"{device}.provenance"] = _provenance(measurement)
-            tags |= {f"{device}.{name}": f"{value:.10g}" for name, value in _numbers(measurement).items()}
+    own = (m for m in report.measurements if m.variant.recipe == facts.recipe)
+    tags |= {f"device.{plain_name(m.device)}": _device_tag(m) for m in own}
     return {name: value for name, value in tags.items() if value}
 
 
@@ -84,8 +80,8 @@ def _numbers(measurement: Measurement) -> dict[str, float]:
     return numbers
 
 
-def _provenance(measurement: Measurement) -> str:
-    """Which figures were not simply measured, and what must be known of the others."""
-    found = {name: figure(measurement) for name, figure in FIGURES.items()}
-    said = [f"{name} {f.provenance}{f': {f.note}' if f.note else ''}" for name, f in found.items() if f is not None]
-    return "; ".join(said)
+def _device_tag(measurement: Measurement) -> str:
+    content: dict[str, object] = {"status": measurement.status, "runtime": measurement.runtime, **_numbers(measurement)}
+    found = {name.replace(" ", "_"): figure(measurement) for name, figure in FIGURES.items()}
+    content["provenance"] = {name: f"{f.provenance}{f', {f.note}' if f.note else ''}" for name, f in found.items() if f}
+    return msgspec.json.encode(content, order="sorted").decode()

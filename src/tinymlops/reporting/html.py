@@ -8,7 +8,7 @@ from importlib import resources
 from tinymlops.reporting.tables import reference_line
 from tinymlops.reporting.units import score_text, size_text
 from tinymlops.reporting.values import BuildReport
-from tinymlops.reporting.views import device_views, recipe_rows
+from tinymlops.reporting.views import device_views, failure_words, recipe_rows
 
 
 def report_html(report: BuildReport, pareto_png: bytes) -> bytes:
@@ -24,7 +24,7 @@ def report_html(report: BuildReport, pareto_png: bytes) -> bytes:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"size": size_text, "score": score_text}
+    environment.filters |= {"size": size_text, "score": score_text, "failure": failure_words}
     page = environment.from_string(source).render(
         report=report,
         recipes=recipe_rows(report),

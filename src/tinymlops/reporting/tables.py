@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tinymlops.measurement import Provenance
 from tinymlops.reporting.units import score_text, size_text
 from tinymlops.reporting.values import BuildReport
-from tinymlops.reporting.views import Cell, DeviceRow, DeviceView, RecipeRow, device_views, recipe_rows
+from tinymlops.reporting.views import Cell, DeviceRow, DeviceView, RecipeRow, device_views, failure_words, recipe_rows
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +27,8 @@ def print_tables(console: Console, report: BuildReport) -> None:
     from rich.text import Text
 
     console.print(_recipe_table(report))
+    for note in report.notes:
+        console.print(Padding(Text(f"mind: {note}"), (0, 0, 0, 2)))
     for view in device_views(report):
         notes = _Notes()
         console.print(_device_table(view, report.metric, notes))
@@ -40,13 +42,16 @@ def print_tables(console: Console, report: BuildReport) -> None:
 def markdown_tables(report: BuildReport) -> str:
     """The selections, the recipes and the devices as Markdown."""
     parts = [f"# {_md(report.title)}", _md(reference_line(report))]
-    parts.append(_md_table(_RECIPE_HEAD, (_recipe_cells(row) for row in recipe_rows(report))))
+    parts.append(
+        _md_table(_RECIPE_HEAD, [*(_recipe_cells(row) for row in recipe_rows(report)), *_failure_cells(report)])
+    )
+    parts += ["\n".join(f"- mind: {_md(note)}" for note in report.notes)] if report.notes else []
     for view in device_views(report):
         notes = _Notes()
         parts.append(f"## {_md(view.profile.title)}")
         parts.append(_md_table(_device_head(view), [_device_cells(row, view.time_name, notes) for row in view.rows]))
         parts.append("\n".join(f"- {_md(line)}" for line in (*notes.lines(), *_selection_lines(view))))
-    return "\n\n".join([*parts, _LEGEND]) + "\n"
+    return "\n\n".join([*parts, _LEGEND, *([_md(report.credit)] if report.credit else [])]) + "\n"
 
 
 def reference_line(report: BuildReport) -> str:
@@ -78,6 +83,10 @@ def _recipe_cells(row: RecipeRow) -> tuple[str, ...]:
         zeros,
         keeps,
     )
+
+
+def _failure_cells(report: BuildReport) -> list[tuple[str, ...]]:
+    return [(failure.recipe, *["–"] * 5, failure_words(failure)) for failure in report.failures]
 
 
 def _device_head(view: DeviceView) -> tuple[str, ...]:
@@ -133,6 +142,8 @@ def _recipe_table(report: BuildReport) -> Table:
     table = _table(title, _RECIPE_HEAD, right=range(1, 6))
     for row in recipe_rows(report):
         _add(table, _recipe_cells(row), style="yellow" if row.facts.vetoed else "")
+    for failure, cells in zip(report.failures, _failure_cells(report), strict=True):
+        _add(table, cells, style="red" if failure.applicable else "dim")
     return table
 
 

@@ -9,7 +9,7 @@ import msgspec
 from tinymlops.devices.profile import DeviceProfile
 from tinymlops.measurement import Figure, Measurement, VariantFacts
 from tinymlops.reporting.units import figure_text, score_text
-from tinymlops.reporting.values import BuildReport
+from tinymlops.reporting.values import BuildReport, RecipeFailure
 from tinymlops.selection import Selection, fits
 
 FIGURES: dict[str, Callable[[Measurement], Figure | None]] = {
@@ -124,6 +124,11 @@ class DeviceView(msgspec.Struct, frozen=True):
     def selected(self) -> DeviceRow | None:
         """The row of the chosen variant."""
         return next((row for row in self.rows if row.selected), None)
+
+
+def failure_words(failure: RecipeFailure) -> str:
+    """Why a recipe gave no variant, and whether that is a fault."""
+    return f"{'failed' if failure.applicable else 'not for this network'}: {failure.reason}"
 
 
 def recipe_rows(report: BuildReport) -> tuple[RecipeRow, ...]:

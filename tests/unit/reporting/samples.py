@@ -8,7 +8,7 @@ import msgspec
 
 from tinymlops.devices.profile import Budgets, DeviceProfile, Runtime
 from tinymlops.measurement import Figure, Measurement, Provenance, Scores, Status, VariantFacts
-from tinymlops.reporting import BuildReport
+from tinymlops.reporting import BuildReport, RecipeFailure
 from tinymlops.selection import select
 
 
@@ -156,6 +156,12 @@ def build_report(**changes: object) -> BuildReport:
         profiles=boards,
         versions={"tinymlops": "0.1.0", "tensorflow": "2.21.0", "ai-edge-litert": "2.3.0"},
         command="tinymlops build activity --seed 7",
+        failures=(
+            RecipeFailure(recipe="gru-int8", reason="the converter was stopped by signal 11", applicable=True),
+            RecipeFailure(recipe="2:4", reason="no kernel is wide enough", applicable=False),
+        ),
+        notes=("microcontrollers were left out: no container engine",),
+        credit="Motion data: someone (BSD-3-Clause)",
         created="2026-11-23T17:40:00+00:00",
     )
     return msgspec.structs.replace(report, **changes)

@@ -106,6 +106,17 @@ def test_a_network_that_loses_to_the_reference_is_called_weak(reference: float, 
     assert ("A weak network" in page) is weak
 
 
+def test_recipes_that_gave_nothing_notes_and_credit_are_told() -> None:
+    page = _text(_page())
+    for words in (
+        "failed: the converter was stopped by signal 11",
+        "not for this network: no kernel is wide enough",
+        "Mind: microcontrollers were left out: no container engine.",
+        "Motion data: someone (BSD-3-Clause).",
+    ):
+        assert words in page
+
+
 def test_a_report_without_reference_or_selection_still_reads() -> None:
     page = _text(_page(reference_scores=None, reference_name="", selections=(), labels=()))
     assert "no reference model was trained" in page

@@ -38,6 +38,15 @@ def test_a_variant_that_does_not_fit_stays_in_the_table_with_its_reason() -> Non
     assert "vetoed: validation accuracy 0.7902 is 0.0540 below float" in printed
 
 
+def test_recipes_that_gave_nothing_notes_and_credit_are_told() -> None:
+    report = build_report()
+    for told in (" ".join(_printed(report, 160).split()), markdown_tables(report)):
+        assert "failed: the converter was stopped by signal 11" in told
+        assert "not for this network: no kernel is wide enough" in told
+        assert "mind: microcontrollers were left out: no container engine" in told
+    assert "Motion data: someone (BSD-3-Clause)" in markdown_tables(report)
+
+
 def test_a_note_becomes_a_footnote_that_is_told_once_per_device() -> None:
     printed = _printed(build_report())
     assert "20.6 MiB ¹" in printed

@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 
 import msgspec
+import pytest
 
 from tests.unit.reporting.samples import build_report
 from tinymlops.measurement import Measurement
-from tinymlops.reporting import measurements_json, selection_json
+from tinymlops.reporting import RecipesFailedError, measurements_json, raise_for_failures, selection_json
 
 
 def test_the_json_says_its_schema_and_holds_every_measurement() -> None:
@@ -26,6 +27,17 @@ def test_the_json_depends_neither_on_order_nor_on_the_clock() -> None:
     )
     assert measurements_json(other) == measurements_json(report)
     assert selection_json(other) == selection_json(report)
+
+
+def test_a_failed_recipe_is_an_error_that_carries_the_rest_of_the_build() -> None:
+    report = build_report()
+    with pytest.raises(RecipesFailedError, match=r"1 of the recipes failed \(gru-int8: the converter was stopped"):
+        raise_for_failures(report)
+
+
+def test_a_recipe_that_does_not_apply_is_no_error() -> None:
+    report = build_report()
+    raise_for_failures(msgspec.structs.replace(report, failures=report.failures[1:]))
 
 
 def test_every_selection_is_told_with_its_reasons() -> None:
