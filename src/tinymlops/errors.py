@@ -6,6 +6,7 @@
     ├── WorkloadError                   3   data, split or network of a workload
     ├── ModelFileError                  4   a .tflite that can't be read
     ├── CompressionError                5   a recipe that broke its promise, or a converter that failed
+    │   └── NotApplicableError          5   a recipe that this kind of network can't have
     ├── ProfileError                    6   a device profile that does not parse
     ├── EngineError                     7   no container engine, or one that died
     ├── StorageError                    8   a disk that is full or can't be written
@@ -83,6 +84,10 @@ class CompressionError(TinyMLOpsError):
     """A recipe whose promise the result does not keep, or a converter that failed."""
 
     exit_code = 5
+
+
+class NotApplicableError(CompressionError):
+    """A recipe that this kind of network can't have: nobody's mistake, but worth a row in the table."""
 
 
 class ProfileError(TinyMLOpsError):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinymlops.compression.recipes import Recipe
-from tinymlops.errors import CompressionError
+from tinymlops.errors import CompressionError, NotApplicableError
 from tinymlops.model_file import ModelFile, WeightTensor
 
 _REACHED = ("CONV_2D", "FULLY_CONNECTED")
@@ -43,6 +43,7 @@ def check_promise(recipe: Recipe, model: ModelFile) -> tuple[str, ...]:
 
     Raises:
         CompressionError: A kernel lost what a technique had given it.
+        NotApplicableError: There is no kernel to keep it.
     """
     promise = recipe.promise
     kernels = [tensor for tensor in model.weight_tensors() if tensor.operator in _REACHED]
@@ -65,7 +66,7 @@ def check_promise(recipe: Recipe, model: ModelFile) -> tuple[str, ...]:
 
 def _require(recipe: Recipe, kernels: list[WeightTensor], what: str, holds: Callable[[Array], bool]) -> None:
     if not kernels:
-        raise CompressionError(
+        raise NotApplicableError(
             f"{recipe.name} promises {what}, but the network has no kernel that could have them",
             "leave this recipe out with --recipes",
         )

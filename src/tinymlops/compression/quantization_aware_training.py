@@ -12,21 +12,17 @@ import tensorflow_model_optimization as tfmot
 
 from tinymlops.compression.fine_tuning import FineTuning
 from tinymlops.compression.recipes import Promise
-from tinymlops.errors import CompressionError
+from tinymlops.errors import NotApplicableError
 
 _combine = tfmot.experimental.combine
 _quantization = tfmot.quantization.keras
-
-
-class UnsupportedLayerError(CompressionError):
-    """A layer that quantization-aware training does not know."""
 
 
 def train_quantized(model: Any, promise: Promise, fine_tuning: FineTuning) -> Any:
     """A new model with fake quantization, fitted so that ``promise`` is still kept.
 
     Raises:
-        UnsupportedLayerError: Quantization-aware training does not know one of the layers.
+        NotApplicableError: Quantization-aware training does not know one of the layers.
     """
     copy = fine_tuning.copy(model)
     try:
@@ -34,7 +30,7 @@ def train_quantized(model: Any, promise: Promise, fine_tuning: FineTuning) -> An
         quantized = _quantization.quantize_apply(annotated, *_preserving_scheme(promise))
     except (RuntimeError, ValueError) as error:
         reason = str(error).split("\n", maxsplit=1)[0][:200]
-        raise UnsupportedLayerError(
+        raise NotApplicableError(
             f"quantization-aware training does not know a layer of this network ({reason})",
             "use Conv2D, DepthwiseConv2D and Dense layers, or the recipes that quantize after training",
         ) from error

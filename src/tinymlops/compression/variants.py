@@ -37,7 +37,7 @@ def compress(
         on_progress: Told of every epoch.
 
     Raises:
-        UnsupportedLayerError: The recipe can't be applied to this network.
+        NotApplicableError: The recipe can't be applied to this network.
         CompressionError: The converter failed, or the file does not keep the promise.
     """
     return call_isolated(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinymlops.errors import WorkloadError
+from tinymlops.errors import SetupError, WorkloadError
 from tinymlops.workloads.base import Workload
 from tinymlops.workloads.packaged import verified_file
 from tinymlops.workloads.values import FitPlan, Samples, Split
@@ -79,8 +79,21 @@ class Fashion(Workload):
         return layers.classifier(inputs, hidden, classes=len(self.labels))
 
 
-def _read(part: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def data_folder() -> Path:
+    """Where the four files are.
+
+    Raises:
+        SetupError: One of them is missing.
+    """
     folder = Path(os.environ.get("FASHION_MNIST", FOLDER))
+    missing = [name for name in _DIGESTS if not (folder / name).is_file()]
+    if missing:
+        raise SetupError(f"there is no {missing[0]} in {folder}", _HINT)
+    return folder
+
+
+def _read(part: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    folder = data_folder()
     names = (f"{part}-images-idx3-ubyte.gz", f"{part}-labels-idx1-ubyte.gz")
     pictures, labels = (
         read_idx(gzip.decompress(verified_file(folder / name, _DIGESTS[name], _HINT).read_bytes())) for name in names

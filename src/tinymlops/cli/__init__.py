@@ -1,0 +1,1 @@
+"""The command ``tinymlops``. Modules here import little: ``tinymlops --help`` must answer at once."""

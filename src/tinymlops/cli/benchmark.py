@@ -1,0 +1,73 @@
+"""``tinymlops benchmark``: measure any .tflite on one device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tinymlops.errors import ModelFileError
+
+if TYPE_CHECKING:
+    from tinymlops.measurement import Measurement
+
+_ROWS = 32
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--device", required=True, help="Name of a device profile, or path of a .toml.")
+@click.option("--seed", default=7, show_default=True, help="Of the random inputs.")
+@click.option("--json", "as_json", is_flag=True, help="Print the measurement as JSON.")
+def benchmark(model: Path, device: str, seed: int, as_json: bool) -> None:
+    """Measure MODEL.tflite on a device: instructions, memory, sizes, and whether it fits; on random inputs."""
+    import msgspec
+
+    from tinymlops.benchmarking import benchmark as measure
+    from tinymlops.benchmarking import facts_of, random_inputs
+    from tinymlops.devices.catalogue import load_profile
+    from tinymlops.model_file import read_model
+
+    profile = load_profile(device)
+    content = _read(model)
+    described = read_model(content, str(model))
+    inputs = random_inputs(described, _ROWS, seed)
+    measurement = measure(
+        content, inputs, profile, facts_of(content, model.stem), on_progress=lambda text: click.echo(text, err=True)
+    ).measurement
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(measurement), indent=2).decode())
+    else:
+        _show(measurement)
+
+
+def _read(model: Path) -> bytes:
+    try:
+        return model.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"{model} can't be read ({error.strerror})", "give the path of a .tflite file") from error
+
+
+def _show(measurement: Measurement) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tinymlops.devices.catalogue import load_profile
+    from tinymlops.measurement import Figure
+    from tinymlops.reporting.units import figure_text, size_text
+    from tinymlops.selection import fits
+
+    import msgspec
+
+    table = Table("figure", "value", "what it is", title=f"{measurement.variant.recipe} on {measurement.device}")
+    table.add_row("status", measurement.status, measurement.reason)
+    table.add_row("runtime", measurement.runtime, "")
+    table.add_row("model", size_text(measurement.variant.model_bytes), "measured")
+    table.add_row("model, gzip", size_text(measurement.variant.gzip_bytes), "measured")
+    for name, value in msgspec.structs.asdict(measurement).items():
+        if isinstance(value, Figure):
+            table.add_row(name.replace("_", " "), figure_text(value), f"{value.provenance} {value.note}".strip())
+    reasons = fits(measurement, load_profile(measurement.device).budgets)
+    table.add_row("fits", "no" if reasons else "yes", "; ".join(reasons))
+    Console().print(table)

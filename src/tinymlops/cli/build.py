@@ -1,0 +1,93 @@
+"""``tinymlops build``: run the build flow, show what it does and what it found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tinymlops.errors import UsageError
+
+if TYPE_CHECKING:
+    from tinymlops.reporting import BuildReport
+
+
+@click.command()
+@click.argument("workload")
+@click.option("--recipes", metavar="A,B", help="Only these recipes.  [default: all twelve]")
+@click.option("--devices", metavar="X,Y", help="Only these devices.  [default: all that this machine can measure]")
+@click.option("--seed", default=7, show_default=True, help="Reaches the split, training and every draw.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: out/WORKLOAD]")
+@click.option("--verbose", is_flag=True, help="Show Prefect's log instead of progress bars.")
+def build(
+    workload: str, recipes: str | None, devices: str | None, seed: int, out: Path | None, verbose: bool
+) -> None:
+    """Train WORKLOAD, compress it, measure every variant on every device, select, register, report.
+
+    WORKLOAD is a built-in name (see `tinymlops workloads`) or path/to/file.py:object.
+    """
+    from tinymlops.cli.environment import load_from_project, use_embedded_defaults
+    from tinymlops.cli.progress import Steps
+    from tinymlops.reporting import RecipesFailedError
+
+    chosen = _names(recipes, "recipes"), _names(devices, "devices")
+    _check_names(workload, *chosen)
+    _check_writable(out)
+    use_embedded_defaults(quiet=not verbose)
+    flow = load_from_project("flows.build").build
+    with Steps(shown=not verbose) as steps:
+        load_from_project("tasks.progress").listen(steps.update)
+        steps.update("prefect", 0, 1, "starting")
+        try:
+            report = flow(workload, *chosen, seed=seed, out=str(out) if out else None)
+        except RecipesFailedError as error:
+            failed, report = error, error.report
+        else:
+            failed = None
+    _show(report, out or Path("out") / report.workload)
+    if failed is not None:
+        raise failed
+
+
+def _names(text: str | None, option: str) -> list[str] | None:
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"--{option} names nothing", f"give names separated by commas, or leave --{option} out")
+    return names
+
+
+def _check_names(workload: str, recipes: list[str] | None, devices: list[str] | None) -> None:
+    """Say what is misspelt before anything is started."""
+    from tinymlops.compression.recipes import find_recipes
+    from tinymlops.devices.catalogue import load_profile
+    from tinymlops.workloads.catalogue import find_workload
+
+    find_recipes(recipes)
+    for name in devices or ():
+        load_profile(name)
+    find_workload(workload)
+
+
+def _check_writable(out: Path | None) -> None:
+    from tinymlops.files import write_atomic
+
+    if out is not None:
+        probe = out / ".tinymlops-probe"
+        write_atomic(probe, b"")
+        probe.unlink()
+
+
+def _show(report: BuildReport, folder: Path) -> None:
+    from rich.console import Console
+
+    from tinymlops.reporting.tables import print_tables
+
+    console = Console()
+    print_tables(console, report)
+    console.print(f"\nReport      {folder / 'report.html'}", highlight=False)
+    console.print(f"Picture     {folder / 'pareto.png'}", highlight=False)
+    console.print("Prefect UI  tinymlops ui prefect", highlight=False)
+    console.print("MLflow UI   tinymlops ui mlflow", highlight=False)

@@ -1,0 +1,55 @@
+"""``tinymlops workloads`` and ``tinymlops devices``: what there is."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+def workloads() -> None:
+    """List the built-in workloads."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from tinymlops.workloads.catalogue import BUILT_IN, find_workload
+
+    table = Table("workload", "task", "labels", "metric", "what is learned")
+    for name in BUILT_IN:
+        workload = find_workload(name)
+        table.add_row(name, workload.task, str(len(workload.labels)), workload.metric.name, workload.title)
+    Console().print(table)
+
+
+@click.command()
+@click.argument("name", required=False)
+def devices(name: str | None) -> None:
+    """List the device profiles, or show the one called NAME."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from tinymlops.devices.catalogue import load_profile, profiles
+
+    if name is not None:
+        Console().print(_details(load_profile(name)))
+        return
+    table = Table("device", "what it is", "CPU", "cores", "memory", "runtime")
+    for profile in profiles():
+        runtime = f"{profile.runtime.name}, {profile.runtime.kernels}"
+        memory = f"{profile.memory_mib} MiB"
+        table.add_row(profile.name, profile.title, profile.cpu, f"{profile.cores:g}", memory, runtime)
+    Console().print(table)
+
+
+def _details(profile: object) -> object:
+    """Every field of a profile as a two-column table."""
+    import msgspec
+    from rich.table import Table
+
+    table = Table("field", "value", title=getattr(profile, "title", None))
+    for field, value in msgspec.structs.asdict(profile).items():  # type: ignore[arg-type]
+        if isinstance(value, msgspec.Struct):
+            for inner, content in msgspec.structs.asdict(value).items():
+                table.add_row(f"{field}.{inner}", "no limit" if content is None else str(content))
+        else:
+            table.add_row(field, "\n".join(value) if isinstance(value, tuple) else str(value))
+    return table

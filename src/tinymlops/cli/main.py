@@ -1,0 +1,49 @@
+"""Entry point: the commands, and how an error reaches a person."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import click
+
+from tinymlops import __version__
+from tinymlops.cli.benchmark import benchmark
+from tinymlops.cli.build import build
+from tinymlops.cli.doctor import doctor
+from tinymlops.cli.lists import devices, workloads
+from tinymlops.cli.ui import ui
+from tinymlops.errors import TinyMLOpsError
+
+_INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, package_name="tinymlops")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Train once, compress into many variants, measure each on every device, select and register the best."""
+    del debug  # read by main(), which must know it also when click itself fails
+
+
+for command in (build, benchmark, workloads, devices, doctor, ui):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; errors become one sentence and an exit code, never a traceback."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except TinyMLOpsError as error:
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        click.echo(f"tinymlops: {error}", err=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("tinymlops: stopped; run the same command again to go on from here.", err=True)
+        sys.exit(_INTERRUPTED)

@@ -1,0 +1,62 @@
+"""Bars for the steps of a flow; plain lines where nobody watches."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+
+class Steps:
+    """Shows each step from its first report to its last. Called from many threads.
+
+    Args:
+        shown: False to stay silent.
+    """
+
+    def __init__(self, *, shown: bool) -> None:
+        self._console = Console(stderr=True)
+        self._shown = shown
+        self._live = shown and self._console.is_terminal
+        self._bars: dict[str, tuple[int, float]] = {}
+        self._lock = threading.Lock()
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.fields[step]:<32}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}", style="dim"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._live,
+        )
+
+    def __enter__(self) -> Steps:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def update(self, step: str, done: int, total: int, text: str) -> None:
+        """``step`` has done ``done`` of ``total``, and says ``text`` of it."""
+        if not self._shown:
+            return
+        with self._lock:
+            if step not in self._bars:
+                self._bars[step] = (self._progress.add_task(text, total=total, step=step), time.monotonic())
+            bar, started = self._bars[step]
+            self._progress.update(bar, completed=done, total=total, description=text)
+            if done >= total:
+                self._finish(step, bar, text, time.monotonic() - started)
+
+    def _finish(self, step: str, bar: int, text: str, seconds: float) -> None:
+        self._progress.remove_task(bar)  # type: ignore[arg-type]
+        del self._bars[step]
+        self._console.print(f"[green]✓[/] {step:<40} [dim]{text}, {seconds:.1f} s[/]", highlight=False)
