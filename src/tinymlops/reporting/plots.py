@@ -58,11 +58,13 @@ def pareto_png(report: BuildReport) -> bytes:
 
 
 Point = tuple[float, float, str]
+Placed = tuple[DeviceRow, tuple[float, float]]
 
 
 def _draw(panel: Any, view: DeviceView, report: BuildReport) -> list[Point]:
     by_recipe = {m.variant.recipe: m for m in report.of_device(view.profile.name)}
-    placed = [(row, point) for row in view.rows if (point := _point(by_recipe[row.facts.recipe])) is not None]
+    points = [(row, point) for row in view.rows if (point := _point(by_recipe[row.facts.recipe])) is not None]
+    placed = _near(points)
     for kind, style in _STYLES.items():
         group = [point for row, point in placed if _kind(row) == kind]
         if group:
@@ -70,8 +72,10 @@ def _draw(panel: Any, view: DeviceView, report: BuildReport) -> list[Point]:
     steps = _staircase([point for row, point in placed if not row.reasons], higher=report.higher_is_better)
     if steps:
         panel.plot(*zip(*steps, strict=True), color=_FRONT, linewidth=1.1, alpha=0.55, zorder=1)
-    shown = {row.facts.recipe for row, _ in placed}
-    _dress(panel, view, report, [row.facts.recipe for row in view.rows if row.facts.recipe not in shown])
+    far = [f"{row.facts.recipe} ({point[1]:.4g})" for row, point in points if (row, point) not in placed]
+    known = [row for row, _ in points]
+    _dress(panel, view, report)
+    _tell_absent(panel, [row.facts.recipe for row in view.rows if row not in known], far)
     return [(*point, row.facts.recipe) for row, point in placed]
 
 
@@ -80,6 +84,16 @@ def _point(measurement: Measurement) -> tuple[float, float] | None:
     if time is None or measurement.scores is None:
         return None
     return time.value, measurement.scores.validation
+
+
+def _near(points: Sequence[Placed]) -> list[Placed]:
+    """All but rejected variants whose score is so far off that the others would shrink to a line."""
+    scores = [point[1] for row, point in points if not row.reasons]
+    if not scores:
+        return list(points)
+    low, high = min(scores), max(scores)
+    room = 2 * max(high - low, 0.02 * max(abs(low), abs(high)))
+    return [(row, point) for row, point in points if not row.reasons or low - room <= point[1] <= high + room]
 
 
 def _kind(row: DeviceRow) -> str:
@@ -97,13 +111,14 @@ def _staircase(points: Sequence[tuple[float, float]], *, higher: bool) -> list[t
     return corners
 
 
-def _dress(panel: Any, view: DeviceView, report: BuildReport, absent: Sequence[str]) -> None:
+def _dress(panel: Any, view: DeviceView, report: BuildReport) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     panel.set_title(_plain(view.profile.title), fontsize=12, loc="left", fontweight="bold")
     panel.set_xlabel(_cost_label(view, report), fontsize=10)
     panel.set_ylabel(_plain(f"validation {report.metric}"), fontsize=10)
     panel.margins(x=0.22, y=0.16)
+    _widen(panel)
     panel.xaxis.set_major_locator(MaxNLocator(5))
     panel.xaxis.set_major_formatter(FuncFormatter(_tick))
     panel.tick_params(labelsize=9)
@@ -111,21 +126,25 @@ def _dress(panel: Any, view: DeviceView, report: BuildReport, absent: Sequence[s
     panel.set_axisbelow(True)
     for side in ("top", "right"):
         panel.spines[side].set_visible(False)
-    if absent:
-        names = ", ".join(absent)
-        panel.text(
-            0.99,
-            0.015,
-            _plain(f"no figures: {names}"),
-            transform=panel.transAxes,
-            ha="right",
-            fontsize=8.5,
-            color="#666666",
-        )
-    if len(absent) == len(view.rows):
-        panel.text(
-            0.5, 0.5, "nothing ran to the end", transform=panel.transAxes, ha="center", fontsize=11, color="#666666"
-        )
+
+
+def _tell_absent(panel: Any, lost: Sequence[str], far: Sequence[str]) -> None:
+    """Write in the corner which variants are not drawn."""
+    told = [f"no figures: {', '.join(lost)}"] if lost else []
+    told += [f"rejected, far off: {', '.join(far)}"] if far else []
+    style = {"transform": panel.transAxes, "ha": "right", "fontsize": 8.5, "color": "#666666", "wrap": True}
+    panel.text(0.99, 0.015, _plain("\n".join(told)), **style)
+
+
+def _widen(panel: Any) -> None:
+    """Show at least 2 % of the score and half of the cost: a difference that decides nothing should not look large."""
+    for limits, set_limits, share in (
+        (panel.get_ylim(), panel.set_ylim, 0.02),
+        (panel.get_xlim(), panel.set_xlim, 0.5),
+    ):
+        middle, least = sum(limits) / 2, share * max(abs(limit) for limit in limits)
+        if limits[1] - limits[0] < least:
+            set_limits(middle - least / 2, middle + least / 2)
 
 
 def _cost_label(view: DeviceView, report: BuildReport) -> str:
@@ -168,7 +187,7 @@ def _plain(text: str) -> str:
 
 Box = tuple[float, float, float, float]
 _DIRECTIONS = ((1, 0), (1, 1), (1, -1), (-1, 0), (-1, 1), (-1, -1), (0, 1), (0, -1))
-_RADII = (11, 20, 32, 46, 62, 80, 100)
+_RADII = (14, 22, 32, 46, 62, 80, 100)
 
 
 def _place_labels(panel: Any, points: Sequence[Point], renderer: Any) -> None:

@@ -28,7 +28,7 @@ def print_tables(console: Console, report: BuildReport) -> None:
 
     console.print(_recipe_table(report))
     for note in report.notes:
-        console.print(Padding(Text(f"mind: {note}"), (0, 0, 0, 2)))
+        console.print(Padding(Text(f"mind: {note}"), (0, 0, 1, 2)))
     for view in device_views(report):
         notes = _Notes()
         console.print(_device_table(view, report.metric, notes))
@@ -148,7 +148,7 @@ def _recipe_table(report: BuildReport) -> Table:
 
 
 def _device_table(view: DeviceView, metric: str, notes: _Notes) -> Table:
-    where = f"{view.profile.cpu}, {'emulated' if view.profile.emulated else 'native'}"
+    where = f"{view.profile.cpu}, emulated" if view.profile.emulated else "this machine's own CPU"
     table = _table(f"{view.profile.title} · {where} · {metric}", _device_head(view), right=range(2, 6))
     for row in view.rows:
         style = "bold green" if row.selected else "dim" if row.reasons else ""

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.unit.reporting.samples import build_report, failed, measurement, profile
 from tinymlops.measurement import Status
-from tinymlops.reporting.plots import _box, _free_box, _overlap, _staircase, pareto_png
+from tinymlops.reporting.plots import _box, _free_box, _near, _overlap, _staircase, pareto_png
+from tinymlops.reporting.views import device_views
 
 
 def test_the_same_report_gives_the_same_bytes() -> None:
@@ -47,7 +48,7 @@ def test_a_label_goes_where_nothing_is_yet() -> None:
     first = _free_box(spot, size, [], frame)
     second = _free_box(spot, size, [first], frame)
     assert _overlap(first, second) == 0
-    assert first == _box(spot, size, 11, (1, 0))
+    assert first == _box(spot, size, 14, (1, 0))
 
 
 @given(st.lists(st.tuples(st.floats(1, 1e6), st.floats(0, 1)), max_size=12), st.booleans())
@@ -55,6 +56,14 @@ def test_the_staircase_only_gets_better_as_time_grows(points: list[tuple[float, 
     steps = _staircase(points, higher=higher)
     assert steps == sorted(steps, key=lambda step: (step[0], step[1] if higher else -step[1]))
     assert {step[1] for step in steps} <= {score for _, score in points}
+
+
+def test_a_rejected_variant_that_scores_far_off_does_not_shrink_the_others() -> None:
+    views = device_views(build_report())
+    gateway = next(view for view in views if view.profile.name == "x86-gateway")
+    points = [(row, (1.0, float(row.validation))) for row in gateway.rows if row.validation]
+    shown = {row.facts.recipe for row, _ in _near(points)}
+    assert {row.facts.recipe for row, _ in points} - shown == {"clustered-int8"}
 
 
 def test_an_empty_report_is_still_a_picture() -> None:
