@@ -2,20 +2,22 @@
 
     python infra/runtimes/probe.py litert-1.4.0 arm64
 
-An empty model that merely lists an operator with a version is refused by an interpreter that lacks it ("Didn't find op
-for builtin opcode"), so nothing is written from memory. The image of the runtime is built first if it is not there.
+An empty model that merely lists an operator with a version is refused by an interpreter that lacks it, so nothing is
+written from memory. The image of the runtime is built first if it is not there.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 NEWEST_VERSION = 20
-REFUSALS = ("Didn't find op for builtin opcode", "Encountered unresolved custom op")
 HERE = Path(__file__).resolve().parent
 # What interpreters are known to bring beside the built-in operators; asked for one by one
 CUSTOM = ("TFLite_Detection_PostProcess", "NumericVerify", "Mfcc", "AudioSpectrogram")
@@ -55,26 +57,48 @@ def write_models(folder: Path) -> None:
 
 
 def ask(module_name: str, folder: Path) -> None:
-    """In the image: print which models the interpreter does not refuse. A crash ends one question, not all."""
-    import importlib
-    import os
-
+    """In the image: print which models the interpreter does not refuse."""
     module = importlib.import_module(module_name)
-    for path in sorted(folder.iterdir()):
-        child = os.fork()
-        if child == 0:
-            os._exit(0 if accepts(module, path) else 1)
-        if os.waitpid(child, 0)[1] != 1 << 8:
+    for path in sorted(folder.glob("*@custom")):
+        if not crashes_or_accepts(module, path):
+            continue
+        print(path.name)
+    for path in sorted(folder.glob("*@1")):
+        print_versions(module, path)
+
+
+def print_versions(module: Any, first: Path) -> None:
+    """Versions of one operator, up to the first one that is refused after one that was not."""
+    seen = False
+    for version in range(1, NEWEST_VERSION + 1):
+        path = first.with_name(f"{first.name.removesuffix('@1')}@{version}")
+        accepted = accepts(module, path)
+        if accepted:
             print(path.name)
+        elif seen or version > 3:
+            return
+        seen = accepted
 
 
-def accepts(module: object, path: Path) -> bool:
-    """False where the interpreter says that it lacks the operator."""
+def accepts(module: Any, path: Path) -> bool:
+    """False where the interpreter does not take a model that merely lists the operator."""
     try:
-        module.Interpreter(model_path=str(path), num_threads=1).allocate_tensors()  # type: ignore[attr-defined]
-    except (ValueError, RuntimeError) as error:
-        return not any(refusal in str(error) for refusal in REFUSALS)
+        module.Interpreter(model_path=str(path), num_threads=1)
+    except ValueError:
+        return False
     return True
+
+
+def crashes_or_accepts(module: Any, path: Path) -> bool:
+    """True unless the interpreter says that a custom operator is unresolved: using one without inputs may crash it."""
+    child = os.fork()
+    if child == 0:
+        try:
+            module.Interpreter(model_path=str(path), num_threads=1).allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            os._exit(1 if "unresolved custom op" in str(error) else 0)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] != 1 << 8
 
 
 def table(accepted: list[str]) -> str:
@@ -109,8 +133,9 @@ def main(runtime: str, architecture: str) -> None:
         ]  # fmt: skip
         answer = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()
     path = HERE / f"{runtime}.toml"
-    kept = path.read_text().partition("custom_operators")[0].rstrip()
-    path.write_text(f"{kept}\n# Written by infra/runtimes/probe.py: the newest version that the interpreter accepts\n{table(answer)}")
+    kept = path.read_text().partition("# Written by")[0].rstrip()
+    note = "# Written by infra/runtimes/probe.py: the newest version that the interpreter accepts"
+    path.write_text(f"{kept}\n{note}\n{table(answer)}")
 
 
 if __name__ == "__main__":
