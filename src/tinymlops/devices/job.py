@@ -130,4 +130,8 @@ def _latency(result: Result, q: float) -> Figure | None:
     """Nearest-rank quantile of the times, which come in order of size."""
     if not result.nanoseconds:
         return None
-    return Figure(result.nanoseconds[round(q * (len(result.nanoseconds) - 1))] / 1000, "us")
+    return Figure(
+        result.nanoseconds[round(q * (len(result.nanoseconds) - 1))] / 1000,
+        "us",
+        note=f"of {len(result.nanoseconds)} inferences",
+    )

@@ -54,8 +54,11 @@ def pack(
     return bytes(builder.Output())
 
 
-def dense(features: int = 16, classes: int = 4, dtype: str = "int8", version: int = 4) -> bytes:
-    """One FULLY_CONNECTED layer, int8 (scales 0.5 in, 0.25 weights, 1.0 out) or float32, with seeded weights."""
+def dense(features: int = 16, classes: int = 4, dtype: str = "int8", version: int = 4, lost: int = 0) -> bytes:
+    """One FULLY_CONNECTED layer, int8 (scales 0.5 in, 0.25 weights, 1.0 out) or float32, with seeded weights.
+
+    The last ``lost`` weights are missing: the file reads, and an interpreter refuses it.
+    """
     rng = np.random.default_rng(3)
     whole = dtype == "int8"
     weights = rng.integers(-9, 10, (classes, features)).astype(np.int8 if whole else np.float32)
@@ -69,7 +72,13 @@ def dense(features: int = 16, classes: int = 4, dtype: str = "int8", version: in
     ]
     options = schema.FullyConnectedOptionsT()
     layer = operator(0, (0, 1, 2), (3,), options, schema.BuiltinOptions.FullyConnectedOptions)
-    return pack([code(schema.BuiltinOperator.FULLY_CONNECTED, version)], tensors, [layer], [weights, bias], (0, 3))
+    return pack(
+        [code(schema.BuiltinOperator.FULLY_CONNECTED, version)],
+        tensors,
+        [layer],
+        [weights.ravel()[: weights.size - lost], bias],
+        (0, 3),
+    )
 
 
 def hungry(mebibytes: int) -> bytes:
