@@ -55,6 +55,7 @@ if has docker && answers; then
     echo "engine: ready"
     exit 0
 fi
+[ -z "${DOCKER_HOST:-}" ] || fail "DOCKER_HOST is $DOCKER_HOST, and no engine answers there: start it, or unset the variable"
 packages=$(missing)
 [ -z "$packages" ] || install_packages "$packages"
 answers || start

@@ -61,8 +61,8 @@ class Workbench:
         try:
             engine = Engine.connect()
             engine.sweep()
-        except (EngineError, SetupError):
-            return cls({"linux": NativeBackend(timeout_s)}, contained=False)
+        except (EngineError, SetupError) as error:
+            return cls({"linux": NativeBackend(timeout_s, because=error.cause)}, contained=False)
         return cls({"linux": LinuxBackend(engine, timeout_s)}, contained=True)
 
     def backend(self, profile: DeviceProfile) -> Backend:

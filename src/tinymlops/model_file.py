@@ -228,7 +228,9 @@ class _Walk:
 
     def dtype(self, tensor: Any) -> str:
         """Type of a tensor by name; a type newer than this list keeps the schema's name in small letters."""
-        name = _names()[1][tensor.Type()]
+        name = _names()[1].get(tensor.Type())
+        if name is None:
+            raise ValueError(f"tensor type {tensor.Type()} does not exist")
         return _DTYPES.get(name, name.lower())
 
     def _shape(self, tensor: Any) -> tuple[int, ...]:

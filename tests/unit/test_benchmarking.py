@@ -133,5 +133,5 @@ def test_without_an_engine_a_foreign_device_says_what_it_needs(monkeypatch: pyte
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     alone = Workbench.open()
     assert not alone.contained
-    with pytest.raises(EngineError, match="Raspberry Pi Zero 2 W needs a container engine"):
+    with pytest.raises(EngineError, match="Raspberry Pi Zero 2 W needs a container, and no container engine answers"):
         alone.prepare(ZERO)

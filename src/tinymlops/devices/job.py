@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from tinymlops.devices.backend import Figures, Run, TensorLayout
+from tinymlops.errors import StorageError
 from tinymlops.measurement import Figure, Status
 
 _KIB = 1024
@@ -44,14 +45,23 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def lay_out(folder: Path, model: bytes, inputs: bytes, job: Job) -> tuple[Path, Path]:
-    """Write a job below ``folder``; the folders to read from and to write to come back."""
+    """Write a job below ``folder``; the folders to read from and to write to come back.
+
+    Raises:
+        StorageError: The disk is full or can't be written.
+    """
     source, target = folder / "in", folder / "out"
-    source.mkdir()
-    target.mkdir()
-    target.chmod(0o777)  # the container's user is another one; nobody else gets through the folder above
-    (source / "model.tflite").write_bytes(model)
-    (source / "inputs.bin").write_bytes(inputs)
-    (source / "job.json").write_bytes(msgspec.json.encode(job))
+    try:
+        source.mkdir()
+        target.mkdir()
+        target.chmod(0o777)  # the container's user is another one; nobody else gets through the folder above
+        (source / "model.tflite").write_bytes(model)
+        (source / "inputs.bin").write_bytes(inputs)
+        (source / "job.json").write_bytes(msgspec.json.encode(job))
+    except OSError as error:
+        raise StorageError(
+            f"{folder} can't be written ({error.strerror or error})", "free some space, or set TMPDIR to another folder"
+        ) from error
     return source, target
 
 

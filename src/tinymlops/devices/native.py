@@ -27,9 +27,11 @@ class NativeBackend:
 
     Attributes:
         timeout_s: Wall-clock time of one measurement.
+        because: Why no container is used, for those who ask for a device that needs one.
     """
 
     timeout_s: float = 300.0
+    because: str = "no container engine answers"
 
     def prepare(self, profile: DeviceProfile, runtime: RuntimeTable, on_progress: Progress) -> None:
         """Nothing to make.
@@ -40,7 +42,7 @@ class NativeBackend:
         del runtime, on_progress
         if profile.emulated:
             raise EngineError(
-                f"{profile.title} needs a container engine, and none answers",
+                f"{profile.title} needs a container, and {self.because}",
                 "start one with `sh infra/engine.sh`, or measure natively on --device x86-gateway",
             )
 

@@ -10,6 +10,7 @@ from tinymlops.devices.catalogue import load_profile
 from tinymlops.devices.engine import ContainerResult
 from tinymlops.devices.job import Job, Result, collect, figures_of, lay_out, run_of, verdict
 from tinymlops.devices.linux import command_for, judge
+from tinymlops.errors import StorageError
 from tinymlops.measurement import Status
 
 ZERO = load_profile("raspberry-pi-zero-2")
@@ -60,6 +61,11 @@ def test_a_job_is_laid_out_for_a_reader_of_another_user(tmp_path: Path) -> None:
     assert (source / "inputs.bin").read_bytes() == b"inputs"
     assert msgspec.json.decode((source / "job.json").read_bytes(), type=Job).kernels == "xnnpack"
     assert target.stat().st_mode & 0o777 == 0o777
+
+
+def test_a_disk_that_takes_nothing_is_a_storage_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="can't be written"):
+        lay_out(tmp_path / "absent", b"", b"", Job(module="m", kernels="xnnpack"))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"peak_kib": "many"}'])
