@@ -13,8 +13,8 @@ from tasks.training import WorkloadFacts
 from tinymlops import evaluation
 from tinymlops.benchmarking import workbench
 from tinymlops.compression.variants import Variant
-from tinymlops.devices.profile import DeviceProfile
 from tinymlops.devices.catalogue import load_profile, profiles
+from tinymlops.devices.profile import DeviceProfile
 from tinymlops.errors import EngineError
 from tinymlops.measurement import Measurement
 

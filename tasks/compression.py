@@ -61,7 +61,9 @@ def gather_variants(
         except CompressionError as error:
             last = error
             failures.append(
-                RecipeFailure(recipe=recipe.name, reason=str(error), applicable=not isinstance(error, NotApplicableError))
+                RecipeFailure(
+                    recipe=recipe.name, reason=str(error), applicable=not isinstance(error, NotApplicableError)
+                )
             )
     if last is not None and not variants:
         raise last

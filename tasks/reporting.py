@@ -22,7 +22,6 @@ from tinymlops.reporting.plots import pareto_png
 from tinymlops.reporting.tables import markdown_tables
 from tinymlops.training import Reference, TrainedNetwork
 
-
 _VERSIONED = (
     "ai-edge-litert",
     "ai-edge-quantizer",
@@ -66,7 +65,7 @@ def assemble(
 
 @task(tags=["report"], timeout_seconds=300)
 def write_report(report: BuildReport, variants: tuple[Variant, ...], folder: Path) -> dict[str, Path]:
-    """Write ``variants/*.tflite``, the JSON files, the picture and the page; returns name → path of the report's files."""
+    """Write variants, JSON files, picture and page; returns name → path of all but the variants."""
     for variant in variants:
         write_atomic(folder / "variants" / f"{variant.facts.recipe}.tflite", variant.tflite)
     picture = pareto_png(report)

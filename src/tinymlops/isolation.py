@@ -43,9 +43,7 @@ def silent(_done: int, _total: int, _text: str) -> None:
     """A progress listener that does not listen."""
 
 
-def call_isolated(
-    function: Callable[..., T], *arguments: Any, timeout_s: float, on_progress: Progress = silent
-) -> T:
+def call_isolated(function: Callable[..., T], *arguments: Any, timeout_s: float, on_progress: Progress = silent) -> T:
     """Call ``function(*arguments, on_progress)`` in a fresh process and return what it returns.
 
     Args:
@@ -150,7 +148,9 @@ def _main(pipe: int, parent: int) -> None:
             traceback.print_exc()
             frame = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(frame.filename).name}, line {frame.lineno}"
-            cause = f"{type(error).__name__} in {function.__name__} ({where}): {str(error).strip().split(chr(10))[0][:300]}"
+            cause = (
+                f"{type(error).__name__} in {function.__name__} ({where}): {str(error).strip().split(chr(10))[0][:300]}"
+            )
             send("error", CompressionError(cause, "mend the workload's network or data, or leave this recipe out"))
 
 

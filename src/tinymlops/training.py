@@ -1,6 +1,6 @@
 """Train a workload's float network, and the scikit-learn reference it has to beat.
 
-The functions whose names end in ``_here`` need TensorFlow and run in a process of their own (``isolation.call_isolated``).
+Functions whose names end in ``_here`` run in a process of their own (``isolation.call_isolated``).
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def score(workload: Workload, split: Split, validation: NDArray[np.float32], tes
 def pack_weights(weights: list[NDArray[np.generic]]) -> bytes:
     """A list of arrays as bytes; equal arrays give equal bytes."""
     buffer = io.BytesIO()
-    np.savez(buffer, **{f"{index:04}": array for index, array in enumerate(weights)})
+    named: dict[str, Any] = {f"{index:04}": array for index, array in enumerate(weights)}
+    np.savez(buffer, **named)
     return buffer.getvalue()
 
 
@@ -141,7 +142,9 @@ def build_network(workload: Workload, split: Split) -> Any:
         model = workload.network()
     except Exception as error:
         text = str(error).split("\n", maxsplit=1)[0][:300]
-        raise WorkloadError(f"{workload.name} failed in network() ({type(error).__name__}: {text})", "mend it") from error
+        raise WorkloadError(
+            f"{workload.name} failed in network() ({type(error).__name__}: {text})", "mend it"
+        ) from error
     if not isinstance(model, keras.Model):
         hint = "build it with `import tf_keras as keras`, not with Keras 3"
         raise WorkloadError(f"network() of {workload.name} returned {type(model).__name__}, no tf_keras model", hint)
@@ -228,11 +231,11 @@ class _Batches:
                 return len(outer)
 
             def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
-                rows = slice(index * outer._size, (index + 1) * outer._size)  # noqa: SLF001 - same object
-                return outer._current[0][rows], outer._current[1][rows]  # noqa: SLF001
+                rows = slice(index * outer._size, (index + 1) * outer._size)
+                return outer._current[0][rows], outer._current[1][rows]
 
             def on_epoch_end(self) -> None:
-                outer._shuffle()  # noqa: SLF001
+                outer._shuffle()
 
         return Sequence()
 
@@ -248,7 +251,8 @@ def _loss(workload: Workload) -> Any:
 def _targets(workload: Workload, samples: Samples) -> NDArray[np.generic]:
     if workload.task is Task.REGRESSION:
         return samples.targets
-    return np.eye(len(workload.labels), dtype=np.float32)[samples.targets]
+    one_hot: NDArray[np.float32] = np.eye(len(workload.labels), dtype=np.float32)[samples.targets]
+    return one_hot
 
 
 def _train_here(reference: str, seed: int, on_progress: Progress) -> TrainedNetwork:

@@ -50,15 +50,14 @@ def _read(model: Path) -> bytes:
 
 
 def _show(measurement: Measurement) -> None:
-    from rich.console import Console
+    import msgspec
     from rich.table import Table
 
+    from tinymlops.cli import console
     from tinymlops.devices.catalogue import load_profile
     from tinymlops.measurement import Figure
     from tinymlops.reporting.units import figure_text, size_text
     from tinymlops.selection import fits
-
-    import msgspec
 
     table = Table("figure", "value", "what it is", title=f"{measurement.variant.recipe} on {measurement.device}")
     table.add_row("status", measurement.status, measurement.reason)
@@ -70,4 +69,4 @@ def _show(measurement: Measurement) -> None:
             table.add_row(name.replace("_", " "), figure_text(value), f"{value.provenance} {value.note}".strip())
     reasons = fits(measurement, load_profile(measurement.device).budgets)
     table.add_row("fits", "no" if reasons else "yes", "; ".join(reasons))
-    Console().print(table)
+    console.stdout().print(table)

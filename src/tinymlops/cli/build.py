@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,16 +22,14 @@ if TYPE_CHECKING:
 @click.option("--seed", default=7, show_default=True, help="Reaches the split, training and every draw.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: out/WORKLOAD]")
 @click.option("--verbose", is_flag=True, help="Show Prefect's log instead of progress bars.")
-def build(
-    workload: str, recipes: str | None, devices: str | None, seed: int, out: Path | None, verbose: bool
-) -> None:
+def build(workload: str, recipes: str | None, devices: str | None, seed: int, out: Path | None, verbose: bool) -> None:
     """Train WORKLOAD, compress it, measure every variant on every device, select, register, report.
 
     WORKLOAD is a built-in name (see `tinymlops workloads`) or path/to/file.py:object.
     """
     from tinymlops.cli.environment import load_from_project, use_embedded_defaults
     from tinymlops.cli.progress import Steps
-    from tinymlops.reporting import RecipesFailedError
+    from tinymlops.reporting import RecipesFailedError, raise_for_failures
 
     chosen = _names(recipes, "recipes"), _names(devices, "devices")
     _check_names(workload, *chosen)
@@ -38,16 +38,12 @@ def build(
     flow = load_from_project("flows.build").build
     with Steps(shown=not verbose) as steps:
         load_from_project("tasks.progress").listen(steps.update)
-        steps.update("prefect", 0, 1, "starting")
         try:
             report = flow(workload, *chosen, seed=seed, out=str(out) if out else None)
         except RecipesFailedError as error:
-            failed, report = error, error.report
-        else:
-            failed = None
+            report = error.report
     _show(report, out or Path("out") / report.workload)
-    if failed is not None:
-        raise failed
+    raise_for_failures(report)
 
 
 def _names(text: str | None, option: str) -> list[str] | None:
@@ -81,13 +77,17 @@ def _check_writable(out: Path | None) -> None:
 
 
 def _show(report: BuildReport, folder: Path) -> None:
-    from rich.console import Console
-
+    from tinymlops.cli import console
     from tinymlops.reporting.tables import print_tables
 
-    console = Console()
-    print_tables(console, report)
-    console.print(f"\nReport      {folder / 'report.html'}", highlight=False)
-    console.print(f"Picture     {folder / 'pareto.png'}", highlight=False)
-    console.print("Prefect UI  tinymlops ui prefect", highlight=False)
-    console.print("MLflow UI   tinymlops ui mlflow", highlight=False)
+    command = Path(sys.argv[0])
+    if shutil.which(command.name) is None and command.is_relative_to(Path.cwd()):
+        command = command.relative_to(Path.cwd())
+    else:
+        command = Path(command.name)
+
+    print_tables(console.stdout(), report)
+    click.echo(f"\nReport      {folder / 'report.html'}")
+    click.echo(f"Picture     {folder / 'pareto.png'}")
+    click.echo(f"Prefect UI  {command} ui prefect")
+    click.echo(f"MLflow UI   {command} ui mlflow")

@@ -25,7 +25,7 @@ class Finding:
         what: Name of it.
         good: True if nothing needs mending.
         detail: What was found.
-        remedy: The command that mends it; empty if ``good``.
+        remedy: The command that would mend it.
     """
 
     what: str
@@ -37,15 +37,16 @@ class Finding:
 @click.command()
 def doctor() -> None:
     """Say what is missing on this machine, and the one command that mends it."""
-    from rich.console import Console
     from rich.table import Table
+
+    from tinymlops.cli import console
 
     findings = list(examine())
     table = Table("", "what", "found", "mend it with")
     for finding in findings:
         mark = "[green]✓[/]" if finding.good else "[red]✗[/]"
-        table.add_row(mark, finding.what, finding.detail, finding.remedy)
-    Console().print(table)
+        table.add_row(mark, finding.what, finding.detail, "" if finding.good else finding.remedy)
+    console.stdout().print(table)
     missing = [finding for finding in findings if not finding.good]
     if missing:
         raise SetupError(f"{len(missing)} of {len(findings)} things need mending", missing[0].remedy)
@@ -63,7 +64,9 @@ def examine() -> Iterator[Finding]:
 
 def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
-    return Finding("Python 3.11", sys.version_info[:2] == (3, 11), version, "apt-get install python3.11 python3.11-venv")
+    return Finding(
+        "Python 3.11", sys.version_info[:2] == (3, 11), version, "apt-get install python3.11 python3.11-venv"
+    )
 
 
 def _packages() -> Finding:
@@ -71,7 +74,9 @@ def _packages() -> Finding:
 
     wanted = ("tensorflow", "tf_keras", "tensorflow_model_optimization", "prefect", "mlflow", "docker", "seglearn")
     missing = [name for name in wanted if find_spec(name) is None]
-    return Finding("Python packages", not missing, f"missing {', '.join(missing)}" if missing else "all there", "make install")
+    return Finding(
+        "Python packages", not missing, f"missing {', '.join(missing)}" if missing else "all there", "make install"
+    )
 
 
 def _from_call(what: str, call: Callable[[], str], remedy: str) -> Finding:

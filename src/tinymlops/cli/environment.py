@@ -1,6 +1,6 @@
 """Embedded defaults: with nothing set, runs and models are kept in the project's own state folder.
 
-Whoever runs a Prefect or MLflow server sets ``PREFECT_API_URL`` or ``MLFLOW_TRACKING_URI``, and nothing here stands in the way.
+Whoever runs a Prefect or MLflow server sets ``PREFECT_API_URL`` or ``MLFLOW_TRACKING_URI``; what is set, stays.
 """
 
 from __future__ import annotations

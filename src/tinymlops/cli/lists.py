@@ -8,36 +8,36 @@ import click
 @click.command()
 def workloads() -> None:
     """List the built-in workloads."""
-    from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
+    from tinymlops.cli import console
     from tinymlops.workloads.catalogue import BUILT_IN, find_workload
 
-    table = Table("workload", "task", "labels", "metric", "what is learned")
+    table = Table(Column("workload", no_wrap=True), "task", "labels", "metric", "what is learned")
     for name in BUILT_IN:
         workload = find_workload(name)
         table.add_row(name, workload.task, str(len(workload.labels)), workload.metric.name, workload.title)
-    Console().print(table)
+    console.stdout().print(table)
 
 
 @click.command()
 @click.argument("name", required=False)
 def devices(name: str | None) -> None:
     """List the device profiles, or show the one called NAME."""
-    from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
+    from tinymlops.cli import console
     from tinymlops.devices.catalogue import load_profile, profiles
 
     if name is not None:
-        Console().print(_details(load_profile(name)))
+        console.stdout().print(_details(load_profile(name)))
         return
-    table = Table("device", "what it is", "CPU", "cores", "memory", "runtime")
+    table = Table(Column("device", no_wrap=True), "what it is", "CPU", "cores", "memory", "runtime")
     for profile in profiles():
         runtime = f"{profile.runtime.name}, {profile.runtime.kernels}"
         memory = f"{profile.memory_mib} MiB"
         table.add_row(profile.name, profile.title, profile.cpu, f"{profile.cores:g}", memory, runtime)
-    Console().print(table)
+    console.stdout().print(table)
 
 
 def _details(profile: object) -> object:

@@ -47,3 +47,10 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("tinymlops: stopped; run the same command again to go on from here.", err=True)
         sys.exit(_INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the edge of the process: a person gets a sentence, --debug the rest
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        text = str(error).strip().split("\n", maxsplit=1)[0] or "no message"
+        hint = "run it again with `tinymlops --debug …` and report what it prints"
+        click.echo(f"tinymlops: {type(error).__name__} ({text}): {hint}.", err=True)
+        sys.exit(TinyMLOpsError.exit_code)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 
 class Steps:
@@ -21,7 +22,7 @@ class Steps:
         self._console = Console(stderr=True)
         self._shown = shown
         self._live = shown and self._console.is_terminal
-        self._bars: dict[str, tuple[int, float]] = {}
+        self._bars: dict[str, tuple[TaskID, float]] = {}
         self._lock = threading.Lock()
         self._progress = Progress(
             SpinnerColumn(),
@@ -35,7 +36,7 @@ class Steps:
             disable=not self._live,
         )
 
-    def __enter__(self) -> Steps:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -56,7 +57,7 @@ class Steps:
             if done >= total:
                 self._finish(step, bar, text, time.monotonic() - started)
 
-    def _finish(self, step: str, bar: int, text: str, seconds: float) -> None:
-        self._progress.remove_task(bar)  # type: ignore[arg-type]
+    def _finish(self, step: str, bar: TaskID, text: str, seconds: float) -> None:
+        self._progress.remove_task(bar)
         del self._bars[step]
         self._console.print(f"[green]✓[/] {step:<40} [dim]{text}, {seconds:.1f} s[/]", highlight=False)

@@ -27,4 +27,4 @@ def ui(which: str, port: int | None) -> None:
         uri = RegistrySettings.from_environment().tracking_uri
         arguments = ["mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
     click.echo(f"http://127.0.0.1:{port}")
-    os.execv(sys.executable, [sys.executable, "-m", *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", *arguments])  # noqa: S606 - becomes the server; no shell wanted

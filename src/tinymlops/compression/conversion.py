@@ -33,7 +33,8 @@ def convert(model: Any, precision: Precision) -> bytes:
     except Exception as error:  # the converter has no error class of its own
         reason = str(error).strip().split("\n", maxsplit=1)[0][:200]
         raise CompressionError(
-            f"the converter refused the network ({reason})", "use layers with a TFLite operator, or leave this recipe out"
+            f"the converter refused the network ({reason})",
+            "use layers with a TFLite operator, or leave this recipe out",
         ) from error
 
 

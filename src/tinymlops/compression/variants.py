@@ -67,7 +67,7 @@ def _compress_here(
     tflite = _apply(recipe, network, FineTuning(workload, split, seed, on_progress))
     model = read_model(tflite, recipe.name)
     validation = split.validation
-    score = workload.metric.compute(validation.targets, run_reference_kernels(tflite, validation.inputs))
+    score = workload.metric.compute(validation.targets, run_reference_kernels(model, validation.inputs))
     facts = msgspec.structs.replace(
         facts_of(tflite, recipe.name),
         promises=check_promise(recipe, model),

@@ -53,7 +53,15 @@ class Activity(Workload):
 
     name = "activity"
     title = "Shoulder exercises from a smartwatch's motion sensors"
-    labels = ("pendulum", "abduction", "forward elevation", "internal rotation", "external rotation", "trapezius", "row")
+    labels = (
+        "pendulum",
+        "abduction",
+        "forward elevation",
+        "internal rotation",
+        "external rotation",
+        "trapezius",
+        "row",
+    )
     fit = FitPlan(
         epochs=36,
         patience=12,

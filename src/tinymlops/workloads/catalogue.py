@@ -104,7 +104,9 @@ def _import_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise WorkloadError(f"{path} does not run ({type(error).__name__}: {error})", "mend it and run this again") from error
+        raise WorkloadError(
+            f"{path} does not run ({type(error).__name__}: {error})", "mend it and run this again"
+        ) from error
     return module
 
 

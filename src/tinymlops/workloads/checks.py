@@ -19,7 +19,9 @@ def check_workload(workload: object, source: str) -> Workload:
         WorkloadError: It is no ``Workload``, or its name, labels or budget can't be used.
     """
     if not isinstance(workload, Workload):
-        raise WorkloadError(f"{source} is no Workload", "subclass tinymlops.workloads.Workload, as docs/workloads.md shows")
+        raise WorkloadError(
+            f"{source} is no Workload", "subclass tinymlops.workloads.Workload, as docs/workloads.md shows"
+        )
     name = getattr(workload, "name", "")
     if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
         raise WorkloadError(f"{source} has the name {name!r}", "use 1 to 63 lower case letters, digits and dashes")
@@ -88,7 +90,9 @@ def _check_values(workload: Workload, part: str, samples: Samples) -> None:
             raise WorkloadError(f"{part} targets of {workload.name} hold NaN or infinity", "drop these rows in split()")
         return
     if not np.issubdtype(samples.targets.dtype, np.integer) or samples.targets.ndim != 1:
-        raise WorkloadError(f"the {part} targets of {workload.name} are no class numbers", "give int64 of shape (rows,)")
+        raise WorkloadError(
+            f"the {part} targets of {workload.name} are no class numbers", "give int64 of shape (rows,)"
+        )
     low, high, classes = int(samples.targets.min()), int(samples.targets.max()), len(workload.labels)
     if low < 0 or high >= classes:
         wrong = low if low < 0 else high

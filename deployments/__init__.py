@@ -1,0 +1,1 @@
+"""When it runs: schedules, events, webhooks."""
