@@ -18,8 +18,6 @@ from tinymlops.devices.profile import DeviceProfile
 from tinymlops.errors import EngineError
 from tinymlops.measurement import Measurement
 
-_SECONDS = 600
-
 
 def choose_devices(names: list[str] | None) -> tuple[tuple[DeviceProfile, ...], tuple[str, ...]]:
     """The profiles called ``names``, or all that this machine can measure, and what a reader should know of that.
@@ -47,7 +45,7 @@ def gather_measurements(futures: Iterable[PrefectFuture[Measurement]]) -> list[M
     return measurements
 
 
-@task(task_run_name="prepare {profile.name}", tags=["docker"], timeout_seconds=1800)
+@task(task_run_name="prepare {profile.name}", tags=["docker"])
 def prepare_device(profile: DeviceProfile) -> str:
     """Make the image of a device unless it is there; returns its tag, which holds a digest of all that is inside."""
     step = f"image for {profile.name}"
@@ -60,7 +58,6 @@ def prepare_device(profile: DeviceProfile) -> str:
 @task(
     task_run_name="measure {variant.facts.recipe} on {profile.name}",
     tags=["docker"],
-    timeout_seconds=_SECONDS,
     retries=1,
     retry_condition_fn=lambda _task, _run, state: isinstance(state.result(raise_on_failure=False), EngineError),
     cache_key_fn=content_key("devices", "benchmarking.py", "evaluation.py", "model_file.py", packages=("numpy",)),

@@ -9,7 +9,7 @@ from prefect.futures import PrefectFuture
 
 from tasks.caching import content_key
 from tasks.progress import StepProgress
-from tasks.training import WorkloadFacts
+from tasks.training import TIME_OUT_S, WorkloadFacts
 from tinymlops.compression import variants
 from tinymlops.compression.recipes import Recipe
 from tinymlops.compression.variants import Variant
@@ -21,7 +21,6 @@ from tinymlops.training import TrainedNetwork
 @task(
     task_run_name="compress {recipe.name}",
     tags=["tensorflow"],
-    timeout_seconds=3700,
     cache_key_fn=content_key(
         "compression",
         "training.py",
@@ -41,7 +40,14 @@ from tinymlops.training import TrainedNetwork
 )
 def compress(workload: WorkloadFacts, trained: TrainedNetwork, recipe: Recipe) -> Variant:
     """Make one variant; what the recipe promises was seen in the file."""
-    return variants.compress(workload.reference, workload.seed, trained, recipe, StepProgress(recipe.name))
+    return variants.compress(
+        workload.reference,
+        workload.seed,
+        trained,
+        recipe,
+        timeout_s=TIME_OUT_S,
+        on_progress=StepProgress(recipe.name),
+    )
 
 
 def gather_variants(

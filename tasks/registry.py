@@ -11,7 +11,7 @@ from tinymlops.registry import Registration, RegistrySettings, register_build
 from tinymlops.reporting import BuildReport
 
 
-@task(tags=["mlflow"], timeout_seconds=600, retries=2, retry_delay_seconds=5)
+@task(tags=["mlflow"], retries=2, retry_delay_seconds=5)
 def register(report: BuildReport, variants: tuple[Variant, ...], files: dict[str, Path]) -> Registration:
     """One version a variant, one alias a device; the same build again changes nothing."""
     content = {variant.facts.recipe: variant.tflite for variant in variants}

@@ -63,7 +63,7 @@ def assemble(
     )
 
 
-@task(tags=["report"], timeout_seconds=300)
+@task(tags=["report"])
 def write_report(report: BuildReport, variants: tuple[Variant, ...], folder: Path) -> dict[str, Path]:
     """Write variants, JSON files, picture and page; returns name → path of all but the variants."""
     for variant in variants:
@@ -80,7 +80,7 @@ def write_report(report: BuildReport, variants: tuple[Variant, ...], folder: Pat
     return {name: folder / name for name in contents}
 
 
-@task(tags=["report"], timeout_seconds=120)
+@task(tags=["report"])
 def publish(report: BuildReport, files: dict[str, Path], registration: Registration) -> None:
     """Show the tables, the selection and where things are in the Prefect UI."""
     key = report.workload

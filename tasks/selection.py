@@ -10,7 +10,7 @@ from tinymlops.selection import Selection
 from tinymlops.selection import select as select_one
 
 
-@task(tags=["selection"], timeout_seconds=60)
+@task(tags=["selection"])
 def select(measurements: tuple[Measurement, ...], profiles: tuple[DeviceProfile, ...]) -> tuple[Selection, ...]:
     """The best variant inside the budgets of each device, with the reason in words."""
     return tuple(select_one(measurements, profile) for profile in profiles)

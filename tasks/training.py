@@ -11,6 +11,9 @@ from tinymlops import training
 from tinymlops.training import Reference, TrainedNetwork
 from tinymlops.workloads.catalogue import load_workload
 
+TIME_OUT_S = 3600.0
+"""Enforced by killing the process that does the work: Prefect can't interrupt a step in a worker thread."""
+
 
 class WorkloadFacts(msgspec.Struct, frozen=True):
     """What the later steps need to know of a workload; its data stays where it is.
@@ -40,7 +43,7 @@ class WorkloadFacts(msgspec.Struct, frozen=True):
     credit: str
 
 
-@task(tags=["data"], timeout_seconds=600)
+@task(tags=["data"])
 def read_workload(reference: str, seed: int) -> WorkloadFacts:
     """Load and check the data; always done, since its digest is the key of everything after it."""
     loaded = load_workload(reference, seed)
@@ -61,7 +64,6 @@ def read_workload(reference: str, seed: int) -> WorkloadFacts:
 
 @task(
     tags=["tensorflow"],
-    timeout_seconds=3700,
     cache_key_fn=content_key(
         "training.py", "workloads/values.py", "workloads/layers.py", packages=("tensorflow", "tf-keras", "numpy")
     ),
@@ -69,15 +71,16 @@ def read_workload(reference: str, seed: int) -> WorkloadFacts:
 )
 def train(workload: WorkloadFacts) -> TrainedNetwork:
     """Train the float network."""
-    return training.train(workload.reference, workload.seed, StepProgress("train"))
+    return training.train(workload.reference, workload.seed, timeout_s=TIME_OUT_S, on_progress=StepProgress("train"))
 
 
 @task(
     tags=["reference"],
-    timeout_seconds=3700,
     cache_key_fn=content_key("training.py", "workloads/values.py", packages=("scikit-learn", "numpy")),
     persist_result=True,
 )
 def fit_reference(workload: WorkloadFacts) -> Reference:
     """Fit the scikit-learn reference on the same split."""
-    return training.fit_reference(workload.reference, workload.seed, StepProgress("reference"))
+    return training.fit_reference(
+        workload.reference, workload.seed, timeout_s=TIME_OUT_S, on_progress=StepProgress("reference")
+    )

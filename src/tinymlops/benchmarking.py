@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -77,14 +76,16 @@ class Workbench:
             )
         return self.backends[profile.kind]
 
-    def prepare(self, profile: DeviceProfile, on_progress: Progress = silent) -> None:
-        """Make what measuring on ``profile`` needs, such as its image, before the first measurement.
+    def prepare(self, profile: DeviceProfile, on_progress: Progress = silent) -> str:
+        """Make what measuring on ``profile`` needs before the first measurement.
+
+        Returns the tag of its image, which holds a digest of all that is inside; empty where there is none.
 
         Raises:
             EngineError: It can't be made, or ``profile`` needs an engine and none answers.
             SetupError: This machine lacks what making it takes.
         """
-        self.backend(profile).prepare(profile, load_runtime(profile.runtime.name), on_progress)
+        return self.backend(profile).prepare(profile, load_runtime(profile.runtime.name), on_progress)
 
 
 @lru_cache(maxsize=1)
@@ -151,17 +152,6 @@ def _outcome(run: Run, model: ModelFile, profile: DeviceProfile, facts: VariantF
 def label(runtime: RuntimeTable, profile: DeviceProfile) -> str:
     """Interpreter, version and kernel set in words, such as ``"litert 2.3.0, xnnpack"``."""
     return f"{runtime.title}, {profile.runtime.kernels}"
-
-
-def facts_of(model: bytes, recipe: str) -> VariantFacts:
-    """What the file alone tells of a variant.
-
-    Args:
-        model: The ``.tflite``.
-        recipe: Name of the recipe, or the stem of its file.
-    """
-    packed = gzip.compress(model, compresslevel=9, mtime=0)
-    return VariantFacts(recipe=recipe, sha256=sha256(model), model_bytes=len(model), gzip_bytes=len(packed))
 
 
 def random_inputs(model: ModelFile, rows: int, seed: int) -> Array:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 from enum import StrEnum
 
 import msgspec
+
+from tinymlops.files import sha256
 
 
 class Provenance(StrEnum):
@@ -69,6 +72,17 @@ class VariantFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     vetoed: str = ""
     sparsity: float | None = None
     float_score: float | None = None
+
+
+def facts_of(model: bytes, recipe: str) -> VariantFacts:
+    """What the file alone tells of a variant.
+
+    Args:
+        model: The ``.tflite``.
+        recipe: Name of the recipe, or the stem of its file.
+    """
+    packed = gzip.compress(model, compresslevel=9, mtime=0)
+    return VariantFacts(recipe=recipe, sha256=sha256(model), model_bytes=len(model), gzip_bytes=len(packed))
 
 
 class Scores(msgspec.Struct, frozen=True):

@@ -21,8 +21,6 @@ from tinymlops.workloads.base import Workload
 from tinymlops.workloads.catalogue import load_workload
 from tinymlops.workloads.values import Samples, Split, Task
 
-_TIME_OUT_S = 3600.0
-
 
 class Epoch(msgspec.Struct, frozen=True):
     """One pass over the training rows: its mean loss, and the validation loss after it."""
@@ -59,24 +57,24 @@ class Reference(msgspec.Struct, frozen=True):
     scores: Scores
 
 
-def train(reference: str, seed: int, on_progress: Progress = silent) -> TrainedNetwork:
+def train(reference: str, seed: int, *, timeout_s: float = 3600, on_progress: Progress = silent) -> TrainedNetwork:
     """Train the network of the workload called ``reference``, in a process of its own.
 
     Raises:
         TinyMLOpsError: As ``load_workload`` does.
         WorkloadError: The network does not fit the data, or its loss became NaN.
-        CompressionError: The process crashed.
+        CompressionError: The process crashed, or took longer than ``timeout_s``.
     """
-    return call_isolated(_train_here, reference, seed, timeout_s=_TIME_OUT_S, on_progress=on_progress)
+    return call_isolated(_train_here, reference, seed, timeout_s=timeout_s, on_progress=on_progress)
 
 
-def fit_reference(reference: str, seed: int, on_progress: Progress = silent) -> Reference:
+def fit_reference(reference: str, seed: int, *, timeout_s: float = 3600, on_progress: Progress = silent) -> Reference:
     """Fit a random forest to the training and validation rows of the workload, in a process of its own.
 
     A forest needs no early stopping, so it gets the rows that the network spends on that: its
     validation score is left as NaN.
     """
-    return call_isolated(_fit_reference_here, reference, seed, timeout_s=_TIME_OUT_S, on_progress=on_progress)
+    return call_isolated(_fit_reference_here, reference, seed, timeout_s=timeout_s, on_progress=on_progress)
 
 
 def score(workload: Workload, split: Split, validation: NDArray[np.float32], test: NDArray[np.float32]) -> Scores:

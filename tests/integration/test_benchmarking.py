@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from tests.unit.devices.flatbuffer_models import dense, hungry
-from tinymlops.benchmarking import Outcome, Workbench, benchmark, facts_of, random_inputs
+from tinymlops.benchmarking import Outcome, Workbench, benchmark, random_inputs
 from tinymlops.devices.catalogue import load_profile, profiles
 from tinymlops.devices.engine import Engine, Limits
 from tinymlops.devices.images import ensure_image
@@ -27,7 +27,7 @@ from tinymlops.devices.native import NativeBackend
 from tinymlops.devices.ownership import OWNER_LABEL, labels_of_this_process
 from tinymlops.devices.profile import DeviceProfile
 from tinymlops.errors import EngineError, ModelFileError
-from tinymlops.measurement import Status
+from tinymlops.measurement import Status, facts_of
 from tinymlops.model_file import read_model
 
 MODEL = dense(256, 64)

@@ -9,14 +9,14 @@ import pytest
 from ai_edge_litert.schema_py_generated import BuiltinOperator
 
 from tests.unit.devices.flatbuffer_models import dense, with_operator
-from tinymlops.benchmarking import Workbench, benchmark, facts_of, random_inputs
+from tinymlops.benchmarking import Workbench, benchmark, random_inputs
 from tinymlops.devices.backend import Figures, Progress, Run, TensorLayout
 from tinymlops.devices.catalogue import load_profile
 from tinymlops.devices.engine import Engine
 from tinymlops.devices.profile import DeviceProfile
 from tinymlops.devices.runtimes import RuntimeTable
 from tinymlops.errors import EngineError, ModelFileError, ProfileError, UsageError
-from tinymlops.measurement import Figure, Status
+from tinymlops.measurement import Figure, Status, facts_of
 from tinymlops.model_file import read_model
 
 ZERO = load_profile("raspberry-pi-zero-2")
@@ -30,8 +30,9 @@ class Parrot:
         self.answer = answer
         self.asked: list[bytes] = []
 
-    def prepare(self, profile: DeviceProfile, runtime: RuntimeTable, on_progress: Progress) -> None:
+    def prepare(self, profile: DeviceProfile, runtime: RuntimeTable, on_progress: Progress) -> str:
         """Nothing to prepare."""
+        return ""
 
     def run(
         self, model: bytes, inputs: bytes, profile: DeviceProfile, runtime: RuntimeTable, on_progress: Progress

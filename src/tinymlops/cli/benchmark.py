@@ -25,8 +25,9 @@ def benchmark(model: Path, device: str, seed: int, as_json: bool) -> None:
     import msgspec
 
     from tinymlops.benchmarking import benchmark as measure
-    from tinymlops.benchmarking import facts_of, random_inputs
+    from tinymlops.benchmarking import random_inputs
     from tinymlops.devices.catalogue import load_profile
+    from tinymlops.measurement import facts_of
     from tinymlops.model_file import read_model
 
     profile = load_profile(device)

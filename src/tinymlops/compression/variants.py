@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
-
 import msgspec
 import numpy as np
 
 from tinymlops.compression.recipes import Precision, Recipe
-from tinymlops.files import sha256
 from tinymlops.isolation import Progress, call_isolated, silent
-from tinymlops.measurement import VariantFacts
+from tinymlops.measurement import VariantFacts, facts_of
 from tinymlops.training import TrainedNetwork, build_network, prepare_tensorflow, unpack_weights
 from tinymlops.workloads.catalogue import load_workload
-
-_TIME_OUT_S = 3600.0
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -25,7 +20,13 @@ class Variant(msgspec.Struct, frozen=True):
 
 
 def compress(
-    reference: str, seed: int, trained: TrainedNetwork, recipe: Recipe, on_progress: Progress = silent
+    reference: str,
+    seed: int,
+    trained: TrainedNetwork,
+    recipe: Recipe,
+    *,
+    timeout_s: float = 3600,
+    on_progress: Progress = silent,
 ) -> Variant:
     """Compress a trained network by ``recipe``; what it promises was seen in the file.
 
@@ -34,21 +35,14 @@ def compress(
         seed: The one the network was trained with.
         trained: The float network.
         recipe: What to do.
+        timeout_s: The process is killed after this many seconds.
         on_progress: Told of every epoch.
 
     Raises:
         NotApplicableError: The recipe can't be applied to this network.
         CompressionError: The converter failed, or the file does not keep the promise.
     """
-    return call_isolated(
-        _compress_here, reference, seed, trained, recipe, timeout_s=_TIME_OUT_S, on_progress=on_progress
-    )
-
-
-def facts_of(model: bytes, recipe: str) -> VariantFacts:
-    """Digest and sizes of any ``.tflite``."""
-    packed = gzip.compress(model, compresslevel=9, mtime=0)
-    return VariantFacts(recipe=recipe, sha256=sha256(model), model_bytes=len(model), gzip_bytes=len(packed))
+    return call_isolated(_compress_here, reference, seed, trained, recipe, timeout_s=timeout_s, on_progress=on_progress)
 
 
 def _compress_here(

@@ -59,8 +59,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 class Backend(Protocol):
     """Runs models on one kind of device."""
 
-    def prepare(self, profile: DeviceProfile, runtime: RuntimeTable, on_progress: Progress) -> None:
-        """Make what running on ``profile`` needs, once.
+    def prepare(self, profile: DeviceProfile, runtime: RuntimeTable, on_progress: Progress) -> str:
+        """Make what running on ``profile`` needs, once; returns the tag of its image, empty where there is none.
 
         Raises:
             EngineError: It can't be made.

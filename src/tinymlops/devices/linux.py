@@ -39,13 +39,13 @@ class LinuxBackend:
     timeout_s: float = 300.0
     _images: dict[tuple[str, str], str] = field(default_factory=dict, repr=False, compare=False)
 
-    def prepare(self, profile: DeviceProfile, runtime: RuntimeTable, on_progress: Progress) -> None:
-        """Build the image of ``profile`` if it is not there.
+    def prepare(self, profile: DeviceProfile, runtime: RuntimeTable, on_progress: Progress) -> str:
+        """Build the image of ``profile`` if it is not there, and return its tag.
 
         Raises:
             EngineError: The build failed, or the engine is gone.
         """
-        self._image(profile, runtime, on_progress)
+        return self._image(profile, runtime, on_progress)
 
     def _image(self, profile: DeviceProfile, runtime: RuntimeTable, on_progress: Progress) -> str:
         key = (profile.architecture, runtime.name)

@@ -33,8 +33,8 @@ class NativeBackend:
     timeout_s: float = 300.0
     because: str = "no container engine answers"
 
-    def prepare(self, profile: DeviceProfile, runtime: RuntimeTable, on_progress: Progress) -> None:
-        """Nothing to make.
+    def prepare(self, profile: DeviceProfile, runtime: RuntimeTable, on_progress: Progress) -> str:
+        """Nothing to make, and no image.
 
         Raises:
             EngineError: ``profile`` has a CPU that only a container can show.
@@ -43,8 +43,9 @@ class NativeBackend:
         if profile.emulated:
             raise EngineError(
                 f"{profile.title} needs a container, and {self.because}",
-                "start one with `sh infra/engine.sh`, or measure natively on --device x86-gateway",
+                "start one with `sh infra/engine.sh`, or measure natively on x86-gateway",
             )
+        return ""
 
     def run(
         self, model: bytes, inputs: bytes, profile: DeviceProfile, runtime: RuntimeTable, on_progress: Progress

@@ -32,4 +32,5 @@ def classifier(inputs: Any, hidden: Any, classes: int, dropout: float = 0.2) -> 
 
 
 def _activated(hidden: Any) -> Any:
-    return keras.ReLU()(keras.BatchNormalization()(hidden))
+    # Keras' 0.99 needs hundreds of steps before validation means anything; small data sets have fewer
+    return keras.ReLU()(keras.BatchNormalization(momentum=0.9)(hidden))
