@@ -20,7 +20,7 @@ WORKERS = 2
 """Training and measuring use a core each; more would only make wall-clock times less honest."""
 
 
-@flow(name="build", task_runner=ThreadPoolTaskRunner(max_workers=WORKERS))  # type: ignore[arg-type]
+@flow(name="build", flow_run_name="{workload}, seed {seed}", task_runner=ThreadPoolTaskRunner(max_workers=WORKERS))  # type: ignore[arg-type]
 def build(
     workload: str = "activity",
     recipes: list[str] | None = None,

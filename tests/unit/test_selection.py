@@ -181,6 +181,13 @@ def test_among_equals_the_cheapest_wins_and_the_words_say_so() -> None:
     assert "takes 1,000,000 instructions against 10 instructions" in chosen.runner_up_reason
 
 
+@pytest.mark.parametrize(("instructions", "chosen"), [(1_040_000, "small"), (1_060_000, "quick")])
+def test_times_within_five_percent_count_as_equal_and_the_download_decides(instructions: int, chosen: str) -> None:
+    quick = measurement("quick", instructions=1_000_000, facts=variant("quick", gzip_bytes=2048))
+    small = measurement("small", instructions=instructions, facts=variant("small", gzip_bytes=1024))
+    assert select([quick, small], profile()).recipe == chosen
+
+
 def test_a_difference_of_exactly_the_tolerance_counts_as_equal() -> None:
     found = [measurement("a", validation=0.84), measurement("b", validation=0.835, instructions=10)]
     assert select(found, profile()).recipe == "b"
@@ -202,7 +209,7 @@ def test_equal_time_is_decided_by_the_download_and_then_the_name() -> None:
     assert select([big, small], profile()).recipe == "z"
     twins = select([measurement("y"), measurement("x")], profile())
     assert (twins.recipe, twins.runner_up) == ("x", "y")
-    assert "the name decides" in twins.runner_up_reason
+    assert "the score decides, then the name" in twins.runner_up_reason
 
 
 def test_what_does_not_fit_is_listed_with_its_reasons_and_not_chosen() -> None:

@@ -10,6 +10,7 @@ import os
 import sys
 from typing import Any
 
+from tinymlops.errors import StorageError
 from tinymlops.project import project_root, state_folder
 
 
@@ -29,11 +30,18 @@ def embedded_settings() -> dict[str, str]:
 
 
 def use_embedded_defaults(*, quiet: bool) -> None:
-    """Set what the user has not set; with ``quiet``, Prefect keeps its log to itself."""
+    """Make the state folder, and set what the user has not set; with ``quiet``, Prefect logs to its pages alone."""
+    folder = state_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder, but not those above it
+    except OSError as error:
+        raise StorageError(
+            f"{folder} can't be made ({error.strerror})", "set TINYMLOPS_STATE to a folder that can be written"
+        ) from error
     for name, value in embedded_settings().items():
         os.environ.setdefault(name, value)
     if quiet:
-        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
 def load_from_project(module: str) -> Any:

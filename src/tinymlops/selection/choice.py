@@ -13,6 +13,9 @@ from tinymlops.selection.values import Selection
 DEFAULT_TOLERANCE = 0.005
 """Scores this near to the best count as equal: absolute for accuracies, a fraction of the best for errors."""
 
+SAME_TIME = 0.05
+"""Times this fraction above the least count as equal to it: wall clocks repeat no better."""
+
 
 def select(
     measurements: Iterable[Measurement], profile: DeviceProfile, *, tolerance: float = DEFAULT_TOLERANCE
@@ -20,8 +23,8 @@ def select(
     """The best variant inside a device's budgets.
 
     Of the Pareto front of those that fit, the highest validation score wins, unless others come
-    within ``tolerance`` of it: those count as equal, and the cheapest of them wins (time, then gzip
-    bytes, then name).
+    within ``tolerance`` of it: those count as equal, and the cheapest of them wins (time, where more
+    than `SAME_TIME` lies between them; then gzip bytes, then score, then name).
 
     Args:
         measurements: Of any devices; those of ``profile`` are looked at.
@@ -87,15 +90,16 @@ class _Ranking:
         # 0.84 - 0.835 is 0.005000000000000004: a thousandth of a millionth decides nothing.
         return round(loss(measurement) - loss(self.top), 9) <= self.margin
 
-    def _cost(self, measurement: Measurement) -> tuple[float, int, str]:
-        time = sum(axis(measurement) or 0.0 for axis in self._time)
-        return time, measurement.variant.gzip_bytes, measurement.variant.recipe
+    def _time_of(self, measurement: Measurement) -> float:
+        return sum(axis(measurement) or 0.0 for axis in self._time)
 
     def best(self, pool: Sequence[Measurement]) -> Measurement:
         least = min(loss(m) for m in pool)
+        equals = [m for m in pool if round(loss(m) - least, 9) <= self.margin]
+        quick = (1 + SAME_TIME) * min(map(self._time_of, equals))
         return min(
-            (m for m in pool if round(loss(m) - least, 9) <= self.margin),
-            key=self._cost,
+            (m for m in equals if self._time_of(m) <= quick),
+            key=lambda m: (m.variant.gzip_bytes, loss(m), m.variant.recipe),
         )
 
     def why(self, winner: Measurement) -> str:
@@ -119,14 +123,14 @@ class _Ranking:
         score = f"validation {self.metric} {_validation(loser)}"
         if not self._equal(loser):
             return f"{score} is more than {self.margin:.4g} worse than the best, {_validation(self.top)}"
-        time, gzip, _ = self._cost(loser)
-        if self._time and time > self._cost(winner)[0]:
+        gzip = loser.variant.gzip_bytes
+        if self._time_of(loser) > (1 + SAME_TIME) * self._time_of(winner):
             return f"{score} counts as equal, but it takes {_time_words(loser)} against {_time_words(winner)}"
         if gzip > winner.variant.gzip_bytes:
             return (
                 f"{score} counts as equal, but the download is {_kib(gzip)} against {_kib(winner.variant.gzip_bytes)}"
             )
-        return f"{score} and every cost count as equal; the name decides"
+        return f"{score} and every cost count as equal; the score decides, then the name"
 
 
 def _validation(measurement: Measurement) -> str:
