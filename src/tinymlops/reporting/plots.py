@@ -29,6 +29,7 @@ _STYLES: dict[str, dict[str, Any]] = {
     },
     "vetoed or over budget": {"marker": "x", "s": 42, "color": _GREY, "zorder": 2},
 }
+_FAR_APART = 4
 _UNITS = {"us": "µs", "ms": "ms"}
 
 
@@ -75,6 +76,7 @@ def _draw(panel: Any, view: DeviceView, report: BuildReport) -> list[Point]:
     far = [f"{row.facts.recipe} ({point[1]:.4g})" for row, point in points if (row, point) not in placed]
     known = [row for row, _ in points]
     _dress(panel, view, report)
+    _scale([point[0] for _, point in placed], panel)
     _tell_absent(panel, [row.facts.recipe for row in view.rows if row not in known], far)
     return [(*point, row.facts.recipe) for row, point in placed]
 
@@ -112,20 +114,29 @@ def _staircase(points: Sequence[tuple[float, float]], *, higher: bool) -> list[t
 
 
 def _dress(panel: Any, view: DeviceView, report: BuildReport) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
     panel.set_title(_plain(view.profile.title), fontsize=12, loc="left", fontweight="bold")
     panel.set_xlabel(_cost_label(view, report), fontsize=10)
     panel.set_ylabel(_plain(f"validation {report.metric}"), fontsize=10)
-    panel.margins(x=0.22, y=0.16)
-    _widen(panel)
-    panel.xaxis.set_major_locator(MaxNLocator(5))
-    panel.xaxis.set_major_formatter(FuncFormatter(_tick))
     panel.tick_params(labelsize=9)
     panel.grid(visible=True, color="#e4e4e4", linewidth=0.7)
     panel.set_axisbelow(True)
     for side in ("top", "right"):
         panel.spines[side].set_visible(False)
+
+
+def _scale(costs: Sequence[float], panel: Any) -> None:
+    """Linear axes; a logarithmic one for costs that lie far apart, so that none hides the others."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    panel.margins(x=0.22, y=0.16)
+    if costs and 0 < _FAR_APART * min(costs) < max(costs):
+        panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_minor_locator(NullLocator())
+    else:
+        _widen(panel)
+        panel.xaxis.set_major_locator(MaxNLocator(5))
+    panel.xaxis.set_major_formatter(FuncFormatter(_tick))
 
 
 def _tell_absent(panel: Any, lost: Sequence[str], far: Sequence[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tinymlops.measurement import Figure
 
 
@@ -15,7 +17,9 @@ def size_text(size_bytes: float) -> str:
 
 
 def score_text(score: float) -> str:
-    """Four decimals for accuracies, two for errors on a scale of the data's own."""
+    """Four decimals for accuracies, two for errors on a scale of the data's own; a dash for none."""
+    if math.isnan(score):
+        return "–"
     return f"{score:.4f}" if abs(score) < 10 else f"{score:,.2f}"
 
 

@@ -42,5 +42,5 @@ def test_a_recipe_that_does_not_apply_is_no_error() -> None:
 
 def test_every_selection_is_told_with_its_reasons() -> None:
     found = {one["device"]: one for one in json.loads(selection_json(build_report()))["selections"]}
-    assert found["raspberry-pi-zero-2"]["recipe"] == "int8"
+    assert found["raspberry-pi-zero-2"]["recipe"] == "pqat"
     assert found["raspberry-pi-zero-2"]["rejected"]["float32"][0].startswith("out of memory")
