@@ -58,7 +58,8 @@ def pareto_png(report: BuildReport) -> bytes:
     return buffer.getvalue()
 
 
-Point = tuple[float, float, str]
+Point = tuple[float, float, str, str]
+"""Cost, score, name, and the weight of its letters: the selected one is bold."""
 Placed = tuple[DeviceRow, tuple[float, float]]
 
 
@@ -78,7 +79,7 @@ def _draw(panel: Any, view: DeviceView, report: BuildReport) -> list[Point]:
     _dress(panel, view, report)
     _scale([point[0] for _, point in placed], panel)
     _tell_absent(panel, [row.facts.recipe for row in view.rows if row not in known], far)
-    return [(*point, row.facts.recipe) for row, point in placed]
+    return [(*point, row.facts.recipe, "bold" if row.selected else "normal") for row, point in placed]
 
 
 def _point(measurement: Measurement) -> tuple[float, float] | None:
@@ -205,11 +206,13 @@ def _place_labels(panel: Any, points: Sequence[Point], renderer: Any) -> None:
     """Write each name where it covers no point and no other name, with a thin line back if it had to move away."""
     area = panel.get_window_extent(renderer)
     frame: Box = (area.x0, area.y0, area.x1, area.y1)
-    spots = [tuple(panel.transData.transform((x, y))) for x, y, _ in points]
+    spots = [tuple(panel.transData.transform((x, y))) for x, y, *_ in points]
     taken: list[Box] = [(x - 7, y - 7, x + 7, y + 7) for x, y in spots]
     # The highest first: names then stack in the order of their points.
     for index in sorted(range(len(points)), key=lambda i: (-spots[i][1], spots[i][0], points[i][2])):
-        text = panel.annotate(_plain(points[index][2]), points[index][:2], fontsize=9, annotation_clip=False, zorder=6)
+        *_, name, weight = points[index]
+        style = {"fontsize": 9, "fontweight": weight, "annotation_clip": False, "zorder": 6}
+        text = panel.annotate(_plain(name), points[index][:2], **style)
         extent = text.get_window_extent(renderer)
         box = _free_box(spots[index], (extent.width, extent.height), taken, frame)
         taken.append(box)
@@ -248,6 +251,7 @@ def _write(panel: Any, point: Point, spot: tuple[float, float], box: Box) -> Non
         xytext=((box[0] - spot[0]) * to_points, (box[1] - spot[1]) * to_points),
         textcoords="offset points",
         fontsize=9,
+        fontweight=point[3],
         verticalalignment="bottom",
         path_effects=[withStroke(linewidth=2.5, foreground="white")],
         zorder=6,
