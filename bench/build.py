@@ -49,14 +49,8 @@ def plain_build(out: Path, state: Path) -> None:
         measurements = list(pool.map(lambda pair: evaluate(WORKLOAD, SEED, *pair), pairs))
     timed = [(variant, device) for device in devices if not device.emulated for variant in variants]
     measurements += [evaluate(WORKLOAD, SEED, *pair) for pair in timed]
-    report = assemble(
-        facts,
-        trained,
-        reference,
-        measurements,
-        selections=tuple(select(measurements, device) for device in devices),
-        profiles=devices,
-    )
+    selections = tuple(select(measurements, device) for device in devices)
+    report = assemble(facts, trained, reference, measurements, selections, devices)
     picture = pareto_png(report)
     files = {
         "measurements.json": measurements_json(report),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prefect import flow, unmapped
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -16,11 +14,10 @@ from tasks.training import fit_reference, read_workload, train
 from tinymlops.compression.recipes import find_recipes
 from tinymlops.reporting import BuildReport, raise_for_failures
 
-WORKERS = 2
-"""Training and measuring use a core each; more would only make wall-clock times less honest."""
+WORKERS = ThreadPoolTaskRunner(max_workers=2)  # type: ignore[var-annotated]
 
 
-@flow(name="build", flow_run_name="{workload}, seed {seed}", task_runner=ThreadPoolTaskRunner(max_workers=WORKERS))  # type: ignore[arg-type]
+@flow(name="build", flow_run_name="{workload}, seed {seed}", task_runner=WORKERS)  # type: ignore[arg-type]
 def build(
     workload: str = "activity",
     recipes: list[str] | None = None,
@@ -28,15 +25,7 @@ def build(
     seed: int = 7,
     out: str | None = None,
 ) -> BuildReport:
-    """Build a workload for every device.
-
-    Args:
-        workload: A built-in name, or path/to/file.py:object.
-        recipes: Names of recipes; all of them if not given.
-        devices: Names of device profiles; all that this machine can measure if not given.
-        seed: Reaches the split, training and every draw.
-        out: Folder for the results; out/WORKLOAD if not given.
-    """
+    """Build WORKLOAD (a name, or path/to/file.py:object) by all recipes for all devices, unless some are named."""
     chosen, (profiles, notes) = find_recipes(recipes), choose_devices(devices)
     facts = read_workload(workload, seed)
 
@@ -47,30 +36,18 @@ def build(
 
     compressing = compress.map(unmapped(facts), unmapped(trained), chosen)
     where = list(zip(profiles, images.result(), strict=True))
-    # Measuring starts while the last recipes still compress. Wall-clock latency is only honest
-    # while nothing else runs: devices that have one wait until the end, and go one by one.
-    measuring = [
-        benchmark.submit(facts, variant, profile, image)  # type: ignore[call-overload] # Prefect waits for the variant
-        for profile, image in where
-        if profile.emulated
-        for variant in compressing
-    ]
+    # Measuring starts while the last recipes still compress. Wall-clock latency is only honest while
+    # nothing else runs: devices that have one wait until the end, and go one by one.
+    emulated = [(variant, *at) for at in where if at[0].emulated for variant in compressing]
+    measuring = [benchmark.submit(facts, *one) for one in emulated]  # type: ignore[call-overload]
     variants, failures = gather_variants(compressing, chosen)
     measurements = gather_measurements(measuring)
     measurements += [benchmark(facts, variant, *at) for at in where if not at[0].emulated for variant in variants]
 
     selections = select(tuple(measurements), profiles)
-    report = assemble(
-        facts,
-        trained,
-        reference.result(),
-        measurements,
-        selections=selections,
-        profiles=profiles,
-        failures=failures,
-        notes=notes,
-    )
-    files = write_report(report, variants, Path(out or f"out/{facts.name}").resolve())
+    found = (trained, reference.result(), measurements, selections, profiles)
+    report = assemble(facts, *found, failures=failures, notes=notes)
+    files = write_report(report, variants, out or f"out/{facts.name}")
     publish(report, files, register(report, variants, files))
     raise_for_failures(report)
     return report

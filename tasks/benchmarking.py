@@ -8,7 +8,7 @@ from prefect import task
 from prefect.futures import PrefectFuture
 
 from tasks.caching import content_key
-from tasks.progress import announce
+from tasks.progress import StepProgress
 from tasks.training import WorkloadFacts
 from tinymlops import evaluation
 from tinymlops.benchmarking import workbench
@@ -48,11 +48,8 @@ def gather_measurements(futures: Iterable[PrefectFuture[Measurement]]) -> list[M
 @task(task_run_name="prepare {profile.name}", tags=["docker"])
 def prepare_device(profile: DeviceProfile) -> str:
     """Make the image of a device unless it is there; returns its tag, which holds a digest of all that is inside."""
-    step = f"image for {profile.name}"
-    announce(step, 0, 1, "preparing")
-    image = workbench().prepare(profile, lambda text: announce(step, 0, 1, text))
-    announce(step, 1, 1, "ready")
-    return image
+    with StepProgress(f"image for {profile.name}") as progress:
+        return workbench().prepare(profile, progress.say)
 
 
 @task(
@@ -66,8 +63,7 @@ def prepare_device(profile: DeviceProfile) -> str:
 def benchmark(workload: WorkloadFacts, variant: Variant, profile: DeviceProfile, image: str) -> Measurement:
     """Measure one variant on one device; ``image`` is part of the key."""
     del image
-    step = f"{variant.facts.recipe} on {profile.name}"
-    announce(step, 0, 1, "measuring")
-    measurement = evaluation.evaluate(workload.reference, workload.seed, variant, profile)
-    announce(step, 1, 1, measurement.status)
-    return measurement
+    with StepProgress(f"{variant.facts.recipe} on {profile.name}") as progress:
+        measurement = evaluation.evaluate(workload.reference, workload.seed, variant, profile, on_progress=progress.say)
+        progress.say(measurement.status)
+        return measurement

@@ -40,14 +40,10 @@ from tinymlops.training import TrainedNetwork
 )
 def compress(workload: WorkloadFacts, trained: TrainedNetwork, recipe: Recipe) -> Variant:
     """Make one variant; what the recipe promises was seen in the file."""
-    return variants.compress(
-        workload.reference,
-        workload.seed,
-        trained,
-        recipe,
-        timeout_s=TIME_OUT_S,
-        on_progress=StepProgress(recipe.name),
-    )
+    with StepProgress(recipe.name) as progress:
+        return variants.compress(
+            workload.reference, workload.seed, trained, recipe, timeout_s=TIME_OUT_S, on_progress=progress
+        )
 
 
 def gather_variants(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol, Self
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -11,8 +12,16 @@ from prefect.runtime import task_run
 
 _SECONDS_BETWEEN_UPDATES = 2.0
 
-Listener = Callable[[str, int, int, str], None]
-"""Called with (step, done, total, text)."""
+
+class Listener(Protocol):
+    """Somebody who watches; called from many threads."""
+
+    def update(self, step: str, done: int, total: int, text: str) -> None:
+        """``step`` has done ``done`` of ``total``, and says ``text`` of it."""
+
+    def end(self, step: str, text: str) -> None:
+        """``step`` is over."""
+
 
 _listeners: list[Listener] = []
 
@@ -22,29 +31,44 @@ def listen(listener: Listener) -> None:
     _listeners.append(listener)
 
 
-def announce(step: str, done: int, total: int, text: str) -> None:
-    """Tell the listeners, and nobody else."""
-    for listener in _listeners:
-        listener(step, done, total, text)
-
-
 class StepProgress:
-    """Progress of the task that runs in this thread; use it as ``on_progress``."""
+    """Progress of the task that runs in this thread: ``with StepProgress(step) as progress``, then call it.
+
+    Args:
+        step: Name for people.
+    """
 
     def __init__(self, step: str) -> None:
         self._step = step
+        self._text = ""
         self._artifact: UUID | None = None
-        self._last = 0.0
+        self._last = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self(0, 1, "starting")
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        for listener in _listeners:
+            listener.end(self._step, "failed" if error else self._text)
 
     def __call__(self, done: int, total: int, text: str) -> None:
-        """Report ``done`` of ``total``; the UI hears of it every two seconds at most."""
-        announce(self._step, done, total, text)
+        """Report ``done`` of ``total``; the UI hears of it every two seconds at most, and not of what is quicker."""
+        self._text = text
+        for listener in _listeners:
+            listener.update(self._step, done, total, text)
         now = time.monotonic()
         if now - self._last < _SECONDS_BETWEEN_UPDATES or not task_run.get_id():
             return
         self._last = now
-        percent = 100.0 * done / max(1, total)
+        percent, description = 100.0 * done / max(1, total), f"{self._step}: {text}"
         if self._artifact is None:
-            self._artifact = create_progress_artifact(progress=percent, description=f"{self._step}: {text}")  # type: ignore[assignment]
+            self._artifact = create_progress_artifact(progress=percent, description=description)  # type: ignore[assignment]
         else:
-            update_progress_artifact(self._artifact, progress=percent, description=f"{self._step}: {text}")
+            update_progress_artifact(self._artifact, progress=percent, description=description)
+
+    def say(self, text: str) -> None:
+        """Report what is being done, where nobody knows how much is left."""
+        self(0, 1, text)

@@ -6,20 +6,21 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from tasks.training import WorkloadFacts
 from tinymlops.compression.variants import Variant
+from tinymlops.devices.profile import DeviceProfile
 from tinymlops.files import write_atomic
 from tinymlops.measurement import Measurement
 from tinymlops.registry import Registration
-from tinymlops.reporting import BuildReport, measurements_json, selection_json
+from tinymlops.reporting import BuildReport, RecipeFailure, measurements_json, selection_json
 from tinymlops.reporting.html import report_html
 from tinymlops.reporting.plots import pareto_png
 from tinymlops.reporting.tables import markdown_tables
+from tinymlops.selection import Selection
 from tinymlops.training import Reference, TrainedNetwork
 
 _VERSIONED = (
@@ -32,14 +33,18 @@ _VERSIONED = (
 )
 
 
-def assemble(
+def assemble(  # noqa: PLR0913 - one value out of all that was found
     workload: WorkloadFacts,
     trained: TrainedNetwork,
     reference: Reference,
     measurements: Iterable[Measurement],
-    **rest: Any,
+    selections: tuple[Selection, ...],
+    profiles: tuple[DeviceProfile, ...],
+    *,
+    failures: tuple[RecipeFailure, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> BuildReport:
-    """All that was found, as one value; ``rest`` are the remaining fields of ``BuildReport``."""
+    """All that was found, as one value."""
     train, validation, test = workload.rows
     return BuildReport(
         workload=workload.name,
@@ -55,17 +60,21 @@ def assemble(
         reference_name=reference.name,
         reference_scores=reference.scores,
         measurements=tuple(measurements),
+        selections=selections,
+        profiles=profiles,
+        failures=failures,
+        notes=notes,
         versions={name: version(name) for name in _VERSIONED},
         command=f"tinymlops build {workload.reference} --seed {workload.seed}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         credit=workload.credit,
-        **rest,
     )
 
 
 @task(tags=["report"])
-def write_report(report: BuildReport, variants: tuple[Variant, ...], folder: Path) -> dict[str, Path]:
+def write_report(report: BuildReport, variants: tuple[Variant, ...], out: str) -> dict[str, Path]:
     """Write variants, JSON files, picture and page; returns name → path of all but the variants."""
+    folder = Path(out).resolve()
     for variant in variants:
         write_atomic(folder / "variants" / f"{variant.facts.recipe}.tflite", variant.tflite)
     picture = pareto_png(report)

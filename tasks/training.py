@@ -71,7 +71,8 @@ def read_workload(reference: str, seed: int) -> WorkloadFacts:
 )
 def train(workload: WorkloadFacts) -> TrainedNetwork:
     """Train the float network."""
-    return training.train(workload.reference, workload.seed, timeout_s=TIME_OUT_S, on_progress=StepProgress("train"))
+    with StepProgress("train") as progress:
+        return training.train(workload.reference, workload.seed, timeout_s=TIME_OUT_S, on_progress=progress)
 
 
 @task(
@@ -81,6 +82,5 @@ def train(workload: WorkloadFacts) -> TrainedNetwork:
 )
 def fit_reference(workload: WorkloadFacts) -> Reference:
     """Fit the scikit-learn reference on the same split."""
-    return training.fit_reference(
-        workload.reference, workload.seed, timeout_s=TIME_OUT_S, on_progress=StepProgress("reference")
-    )
+    with StepProgress("reference") as progress:
+        return training.fit_reference(workload.reference, workload.seed, timeout_s=TIME_OUT_S, on_progress=progress)

@@ -10,7 +10,8 @@
     ├── ProfileError                    6   a device profile that does not parse
     ├── EngineError                     7   no container engine, or one that died
     ├── StorageError                    8   a disk that is full or can't be written
-    └── SetupError                      9   a package, file or program that is missing on this machine
+    ├── SetupError                      9   a package, file or program that is missing on this machine
+    └── DoesNotRunError                10   a model that a device can't run
 
 Exit codes are part of the interface: a number is never given to another error.
 """
@@ -106,6 +107,12 @@ class StorageError(TinyMLOpsError):
     """A disk that is full or a folder that can't be written."""
 
     exit_code = 8
+
+
+class DoesNotRunError(TinyMLOpsError):
+    """A model that a device can't run: an operator or a type it lacks, too little memory, a crash."""
+
+    exit_code = 10
 
 
 class SetupError(TinyMLOpsError):

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tinymlops.errors import ModelFileError
+from tinymlops.errors import DoesNotRunError, ModelFileError
 
 if TYPE_CHECKING:
+    from tinymlops.devices.profile import DeviceProfile
     from tinymlops.measurement import Measurement
 
 _ROWS = 32
@@ -27,7 +28,7 @@ def benchmark(model: Path, device: str, seed: int, as_json: bool) -> None:
     from tinymlops.benchmarking import benchmark as measure
     from tinymlops.benchmarking import random_inputs
     from tinymlops.devices.catalogue import load_profile
-    from tinymlops.measurement import facts_of
+    from tinymlops.measurement import Status, facts_of
     from tinymlops.model_file import read_model
 
     profile = load_profile(device)
@@ -40,7 +41,12 @@ def benchmark(model: Path, device: str, seed: int, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(measurement), indent=2).decode())
     else:
-        _show(measurement)
+        _show(measurement, profile)
+    if measurement.status is not Status.OK:
+        raise DoesNotRunError(
+            f"{model} does not run on {profile.name} ({measurement.status}: {measurement.reason.rstrip('.')})",
+            "choose another device or another recipe",
+        )
 
 
 def _read(model: Path) -> bytes:
@@ -50,12 +56,11 @@ def _read(model: Path) -> bytes:
         raise ModelFileError(f"{model} can't be read ({error.strerror})", "give the path of a .tflite file") from error
 
 
-def _show(measurement: Measurement) -> None:
+def _show(measurement: Measurement, profile: DeviceProfile) -> None:
     import msgspec
     from rich.table import Table
 
     from tinymlops.cli import console
-    from tinymlops.devices.catalogue import load_profile
     from tinymlops.measurement import Figure
     from tinymlops.reporting.units import figure_text, size_text
     from tinymlops.selection import fits
@@ -68,6 +73,6 @@ def _show(measurement: Measurement) -> None:
     for name, value in msgspec.structs.asdict(measurement).items():
         if isinstance(value, Figure):
             table.add_row(name.replace("_", " "), figure_text(value), f"{value.provenance} {value.note}".strip())
-    reasons = fits(measurement, load_profile(measurement.device).budgets)
+    reasons = fits(measurement, profile.budgets)
     table.add_row("fits", "no" if reasons else "yes", "; ".join(reasons))
     console.stdout().print(table)

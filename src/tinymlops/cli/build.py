@@ -37,7 +37,7 @@ def build(workload: str, recipes: str | None, devices: str | None, seed: int, ou
     use_embedded_defaults(quiet=not verbose)
     flow = load_from_project("flows.build").build
     with Steps(shown=not verbose) as steps:
-        load_from_project("tasks.progress").listen(steps.update)
+        load_from_project("tasks.progress").listen(steps)
         try:
             report = flow(workload, *chosen, seed=seed, out=str(out) if out else None)
         except RecipesFailedError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 
@@ -13,7 +14,7 @@ from tinymlops.cli.build import build
 from tinymlops.cli.doctor import doctor
 from tinymlops.cli.lists import devices, workloads
 from tinymlops.cli.ui import ui
-from tinymlops.errors import TinyMLOpsError
+from tinymlops.errors import StorageError, TinyMLOpsError
 
 _INTERRUPTED = 130
 
@@ -39,18 +40,23 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except TinyMLOpsError as error:
-        if "--debug" in sys.argv:
-            traceback.print_exc()
-        click.echo(f"tinymlops: {error}", err=True)
-        sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("tinymlops: stopped; run the same command again to go on from here.", err=True)
         sys.exit(_INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the edge of the process: a person gets a sentence, --debug the rest
         if "--debug" in sys.argv:
             traceback.print_exc()
-        text = str(error).strip().split("\n", maxsplit=1)[0] or "no message"
-        hint = "run it again with `tinymlops --debug …` and report what it prints"
-        click.echo(f"tinymlops: {type(error).__name__} ({text}): {hint}.", err=True)
-        sys.exit(TinyMLOpsError.exit_code)
+        known = _in_our_words(error)
+        click.echo(f"tinymlops: {known}", err=True)
+        sys.exit(known.exit_code)
+
+
+def _in_our_words(error: Exception) -> TinyMLOpsError:
+    if isinstance(error, TinyMLOpsError):
+        return error
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return StorageError("the disk is full", "free some space and run the same command again")
+    text = str(error).strip().split("\n", maxsplit=1)[0] or "no message"
+    return TinyMLOpsError(
+        f"{type(error).__name__} ({text})", "run it again with `tinymlops --debug …` and report what it prints"
+    )

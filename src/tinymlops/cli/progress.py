@@ -52,12 +52,14 @@ class Steps:
         with self._lock:
             if step not in self._bars:
                 self._bars[step] = (self._progress.add_task(text, total=total, step=step), time.monotonic())
-            bar, started = self._bars[step]
-            self._progress.update(bar, completed=done, total=total, description=text)
-            if done >= total:
-                self._finish(step, bar, text, time.monotonic() - started)
+            self._progress.update(self._bars[step][0], completed=done, total=total, description=text)
 
-    def _finish(self, step: str, bar: TaskID, text: str, seconds: float) -> None:
-        self._progress.remove_task(bar)
-        del self._bars[step]
-        self._console.print(f"[green]✓[/] {step:<40} [dim]{text}, {seconds:.1f} s[/]", highlight=False)
+    def end(self, step: str, text: str) -> None:
+        """``step`` is over: its bar becomes a line."""
+        if not self._shown:
+            return
+        with self._lock:
+            bar, started = self._bars.pop(step)
+            self._progress.remove_task(bar)
+            seconds = time.monotonic() - started
+            self._console.print(f"[green]✓[/] {step:<40} [dim]{text}, {seconds:.1f} s[/]", highlight=False)
