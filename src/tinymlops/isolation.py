@@ -120,7 +120,7 @@ def _crash(name: str, code: int, timed_out: bool, timeout_s: float, log: IO[byte
     )
 
 
-def _die_with_parent(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """Ask Linux to kill this process when its parent goes, also by kill -9."""
     pr_set_pdeathsig = 1
     if sys.platform == "linux":
@@ -130,7 +130,7 @@ def _die_with_parent(parent: int) -> None:
 
 
 def _main(pipe: int, parent: int) -> None:
-    _die_with_parent(parent)
+    die_with_parent(parent)
     function, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by our own parent
     with os.fdopen(pipe, "wb") as messages:
 

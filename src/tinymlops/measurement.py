@@ -21,7 +21,7 @@ class Provenance(StrEnum):
     """A vendor tool's word."""
 
 
-class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
+class Figure(msgspec.Struct, frozen=True):
     """One number with its unit and where it comes from.
 
     Attributes:

@@ -114,6 +114,13 @@ def without_clocks(out: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in one.items() if name not in noisy} for one in measurements(out)]
 
 
+def descendants(pid: int) -> list[int]:
+    """Processes that ``pid`` and its children have started and that still run."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    return children + [grandchild for child in children for grandchild in descendants(child)]
+
+
 @pytest.mark.docker
 def test_a_build_that_was_killed_goes_on_and_ends_in_the_same_outputs(
     first: tuple[Path, float], digits: Path, tmp_path: Path
@@ -128,8 +135,13 @@ def test_a_build_that_was_killed_goes_on_and_ends_in_the_same_outputs(
     while not re.search(r"✓ int8 on", log.read_text()) and time.monotonic() < deadline:
         assert killed.poll() is None, log.read_text()
         time.sleep(0.1)
+    family = descendants(killed.pid)
+    assert any("prefect_server" in Path(f"/proc/{pid}/cmdline").read_text() for pid in family)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
+    while any(Path(f"/proc/{pid}").exists() for pid in family) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [pid for pid in family if Path(f"/proc/{pid}").exists()]
     assert not (tmp_path / "out").exists() or not files(tmp_path / "out")
 
     ended = tinymlops(*arguments, timeout_s=10 * MINUTES, **environment)

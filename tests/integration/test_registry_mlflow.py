@@ -266,6 +266,23 @@ def test_a_crash_in_the_middle_is_mended_by_the_same_call(
     assert len(verify_log(settings.promotion_log).promotions) == 4
 
 
+def test_a_crash_while_the_database_is_made_leaves_none_and_the_next_call_makes_it(
+    new_settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report, variants = _build()
+    folder = new_settings.promotion_log.parent
+
+    def killed(_self: Path, _target: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            register_build(report, variants, {}, settings=new_settings)
+    assert not (folder / "mlflow.db").exists()
+    assert register_build(report, variants, {}, settings=new_settings).created
+
+
 def test_no_alias_moves_when_the_log_is_broken(settings: RegistrySettings) -> None:
     report, variants = _build()
     settings.promotion_log.write_text("not a promotion\n")

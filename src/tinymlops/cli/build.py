@@ -28,14 +28,17 @@ def build(workload: str, recipes: str | None, devices: str | None, seed: int, ou
     WORKLOAD is a built-in name (see `tinymlops workloads`) or path/to/file.py:object.
     """
     from tinymlops.cli.environment import load_from_project, use_embedded_defaults
+    from tinymlops.cli.prefect_server import start_prefect_server
     from tinymlops.cli.progress import Steps
     from tinymlops.reporting import RecipesFailedError, raise_for_failures
 
     chosen = _names(recipes, "recipes"), _names(devices, "devices")
     _check_names(workload, *chosen)
     _check_writable(out)
-    use_embedded_defaults(quiet=not verbose)
+    state = use_embedded_defaults(quiet=not verbose)
+    wait_for_pages = start_prefect_server(state / "prefect-server.log")
     flow = load_from_project("flows.build").build
+    click.echo(f"Watch it on {wait_for_pages()} while it lasts.", err=True)
     with Steps(shown=not verbose) as steps:
         load_from_project("tasks.progress").listen(steps)
         try:

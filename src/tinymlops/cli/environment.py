@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from tinymlops.errors import StorageError
@@ -20,8 +21,6 @@ def embedded_settings() -> dict[str, str]:
     return {
         "PREFECT_HOME": str(state / "prefect"),
         "PREFECT_LOCAL_STORAGE_PATH": str(state / "results"),
-        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
         "DO_NOT_TRACK": "true",
@@ -29,8 +28,15 @@ def embedded_settings() -> dict[str, str]:
     }
 
 
-def use_embedded_defaults(*, quiet: bool) -> None:
-    """Make the state folder, and set what the user has not set; with ``quiet``, Prefect logs to its pages alone."""
+def use_embedded_defaults(*, quiet: bool) -> Path:
+    """Make the state folder, set what the user has not set, and return the folder.
+
+    Args:
+        quiet: Prefect logs to its pages alone.
+
+    Raises:
+        StorageError: The folder can't be made.
+    """
     folder = state_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder, but not those above it
@@ -42,6 +48,7 @@ def use_embedded_defaults(*, quiet: bool) -> None:
         os.environ.setdefault(name, value)
     if quiet:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    return folder
 
 
 def load_from_project(module: str) -> Any:

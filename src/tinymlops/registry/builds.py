@@ -255,8 +255,21 @@ def _client(settings: RegistrySettings) -> Any:
     import mlflow
 
     if settings.tracking_uri.startswith("sqlite:///"):
-        Path(settings.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        _create_whole(Path(settings.tracking_uri.removeprefix("sqlite:///")))
     return mlflow.MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
+
+
+def _create_whole(database: Path) -> None:
+    """Make MLflow's SQLite file under another name first: killed between two of its migrations, it can't go on."""
+    import mlflow
+
+    if database.exists():
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=database.parent, prefix=".new-") as folder:
+        new = Path(folder) / database.name
+        mlflow.MlflowClient(tracking_uri=f"sqlite:///{new}").search_experiments(max_results=1)
+        new.replace(database)
 
 
 @contextlib.contextmanager
