@@ -49,7 +49,9 @@ def gather_measurements(futures: Iterable[PrefectFuture[Measurement]]) -> list[M
 def prepare_device(profile: DeviceProfile) -> str:
     """Make the image of a device unless it is there; returns its tag, which holds a digest of all that is inside."""
     with StepProgress(f"image for {profile.name}") as progress:
-        return workbench().prepare(profile, progress.say)
+        image = workbench().prepare(profile, progress.say)
+        progress.say("ready")
+        return image
 
 
 @task(

@@ -41,9 +41,11 @@ from tinymlops.training import TrainedNetwork
 def compress(workload: WorkloadFacts, trained: TrainedNetwork, recipe: Recipe) -> Variant:
     """Make one variant; what the recipe promises was seen in the file."""
     with StepProgress(recipe.name) as progress:
-        return variants.compress(
+        variant = variants.compress(
             workload.reference, workload.seed, trained, recipe, timeout_s=TIME_OUT_S, on_progress=progress
         )
+        progress.say(f"{variant.facts.model_bytes:,} B")
+        return variant
 
 
 def gather_variants(
