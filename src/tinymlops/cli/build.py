@@ -83,7 +83,7 @@ def _show(report: BuildReport, folder: Path) -> None:
     from tinymlops.cli import console
     from tinymlops.reporting.tables import print_tables
 
-    command = Path(sys.argv[0])
+    command = Path(sys.argv[0]).absolute()
     if shutil.which(command.name) is None and command.is_relative_to(Path.cwd()):
         command = command.relative_to(Path.cwd())
     else:

@@ -109,7 +109,7 @@ class _Ranking:
         if len(self.equals) == 1:
             return f"best validation {self.metric} of the {self.count} that may run, {score}"
         cost = _cost_words(winner)
-        if winner is self.top:
+        if _validation(winner) == _validation(self.top):
             return (
                 f"best validation {self.metric}, {score}, and the cheapest of the {len(self.equals)} "
                 f"within {self.margin:.4g} of it ({cost})"
