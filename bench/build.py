@@ -24,11 +24,7 @@ from tinymlops.compression.recipes import find_recipes
 from tinymlops.compression.variants import compress
 from tinymlops.devices.catalogue import profiles
 from tinymlops.evaluation import evaluate
-from tinymlops.files import write_atomic
 from tinymlops.registry import RegistrySettings, register_build
-from tinymlops.reporting import measurements_json, selection_json
-from tinymlops.reporting.html import report_html
-from tinymlops.reporting.plots import pareto_png
 from tinymlops.selection import select
 
 WORKLOAD, SEED, WORKERS = "activity", 7, 2
@@ -38,7 +34,7 @@ COMMAND = str(Path(sys.executable).with_name("tinymlops"))
 def plain_build(out: Path, state: Path) -> None:
     """What ``flows/build.py`` does, without Prefect."""
     facts = load_from_project("tasks.training").read_workload.fn(WORKLOAD, SEED)
-    assemble = load_from_project("tasks.reporting").assemble
+    reporting = load_from_project("tasks.reporting")
     devices = profiles()
     with ThreadPoolExecutor(WORKERS) as pool:
         training_job = pool.submit(training.train, WORKLOAD, SEED)
@@ -50,16 +46,8 @@ def plain_build(out: Path, state: Path) -> None:
     timed = [(variant, device) for device in devices if not device.emulated for variant in variants]
     measurements += [evaluate(WORKLOAD, SEED, *pair) for pair in timed]
     selections = tuple(select(measurements, device) for device in devices)
-    report = assemble(facts, trained, reference, measurements, selections, devices)
-    picture = pareto_png(report)
-    files = {
-        "measurements.json": measurements_json(report),
-        "selection.json": selection_json(report),
-        "pareto.png": picture,
-        "report.html": report_html(report, picture),
-    }
-    for name, content in files.items():
-        write_atomic(out / name, content)
+    report = reporting.assemble(facts, trained, reference, measurements, selections, devices)
+    files = reporting.write_report.fn(report, variants, str(out))
     tflites = {variant.facts.recipe: variant.tflite for variant in variants}
     register_build(report, tflites, files, settings=RegistrySettings.in_folder(state / "mlflow"))
 
