@@ -57,6 +57,27 @@ def test_compressing_twice_gives_the_same_file() -> None:
     assert first.facts.promises == ("50% zeros in each kernel",)
 
 
+KEPT = {
+    "float16": (),
+    "dynamic-range": (),
+    "int16x8": (),
+    "structured-int8": ("2 zeros in every 4 input channels of 2 kernels",),
+    "clustered-int8": ("at most 16 weights an output channel",),
+    "cqat": ("at most 16 weights an output channel",),
+    "pcqat": ("50% zeros in each kernel", "at most 16 weights an output channel"),
+}
+
+
+@pytest.mark.parametrize("recipe", KEPT)
+def test_every_other_recipe_keeps_what_it_promises(recipe: str) -> None:
+    made = variant("FewPictures", recipe)
+    assert made.facts.promises == KEPT[recipe]
+    assert made.facts.float_score == trained("FewPictures").scores.validation
+    dtypes = read_model(made.tflite, recipe).dtypes
+    assert ("int16" in dtypes) == (recipe == "int16x8")
+    assert ("float16" in dtypes) == (recipe == "float16")
+
+
 @pytest.mark.parametrize("recipe", ["qat", "pqat"])
 def test_a_layer_that_quantization_aware_training_does_not_know_is_nobodys_mistake(recipe: str) -> None:
     with pytest.raises(NotApplicableError, match="does not know a layer of this network"):

@@ -86,6 +86,20 @@ class ManyPictures(Table):
         return layers.classifier(inputs, layers.convolution(inputs, 8, (3, 3), stride=2), classes=3)
 
 
+class FewPictures(ManyPictures):
+    """The same with few rows, and a network that every recipe can be applied to."""
+
+    name = "few-pictures"
+    rows = 1500
+
+    def network(self) -> Any:
+        from tinymlops.workloads import layers
+
+        inputs = layers.Input(self.shape)
+        hidden = layers.convolution(inputs, 16, (3, 3), stride=2)
+        return layers.classifier(inputs, layers.separable_convolution(hidden, 16, (3, 3)), classes=3)
+
+
 class LosesItsZeros(ManyPictures):
     """A convolution with ReLU as a layer of its own: here `pqat` is known to lose sparsity without a word."""
 

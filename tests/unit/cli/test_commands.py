@@ -80,6 +80,14 @@ def test_lists_name_what_there_is() -> None:
     )
 
 
+def test_doctor_names_what_is_missing_and_the_command_that_mends_it() -> None:
+    ended = tinymlops("doctor", DOCKER_HOST="unix:///nowhere.sock", FASHION_MNIST="/nowhere")
+    assert ended.returncode == 9
+    assert "sh infra/engine.sh" in ended.stdout
+    assert "apt-get install dataset-fashion-mnist" in ended.stdout
+    assert "2 of 6 things need mending: sh infra/engine.sh." in ended.stderr
+
+
 def test_one_device_is_shown_with_budgets_and_sources() -> None:
     shown = tinymlops("devices", "raspberry-pi-5").stdout
     assert "cortex-a76" in shown
