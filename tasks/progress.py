@@ -19,7 +19,7 @@ class Listener(Protocol):
     def update(self, step: str, done: int, total: int, text: str) -> None:
         """``step`` has done ``done`` of ``total``, and says ``text`` of it."""
 
-    def end(self, step: str, text: str) -> None:
+    def end(self, step: str, text: str, *, good: bool) -> None:
         """``step`` is over."""
 
 
@@ -52,7 +52,7 @@ class StepProgress:
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         for listener in _listeners:
-            listener.end(self._step, "failed" if error else self._text)
+            listener.end(self._step, "failed" if error else self._text, good=error is None)
 
     def __call__(self, done: int, total: int, text: str) -> None:
         """Report ``done`` of ``total``; the UI hears of it every two seconds at most, and not of what is quicker."""

@@ -54,7 +54,7 @@ class Steps:
                 self._bars[step] = (self._progress.add_task(text, total=total, step=step), time.monotonic())
             self._progress.update(self._bars[step][0], completed=done, total=total, description=text)
 
-    def end(self, step: str, text: str) -> None:
+    def end(self, step: str, text: str, *, good: bool) -> None:
         """``step`` is over: its bar becomes a line."""
         if not self._shown:
             return
@@ -62,4 +62,5 @@ class Steps:
             bar, started = self._bars.pop(step)
             self._progress.remove_task(bar)
             seconds = time.monotonic() - started
-            self._console.print(f"[green]✓[/] {step:<40} [dim]{text}, {seconds:.1f} s[/]", highlight=False)
+            mark = "[green]✓[/]" if good else "[red]✗[/]"
+            self._console.print(f"{mark} {step:<40} [dim]{text}, {seconds:.1f} s[/]", highlight=False)
