@@ -11,7 +11,13 @@
     ├── EngineError                     7   no container engine, or one that died
     ├── StorageError                    8   a disk that is full or can't be written
     ├── SetupError                      9   a package, file or program that is missing on this machine
-    └── DoesNotRunError                10   a model that a device can't run
+    ├── DoesNotRunError                10   a model that a device can't run
+    ├── FormatError                    11   bytes from another machine that can't be read, or of an unknown version
+    ├── UntrustedError                 12   a signature, seal or digest that does not hold
+    ├── UnreachableError               13   the other side does not answer
+    ├── RefusedError                   14   the other side answered, and said no
+    ├── NoModelError                   15   a device without any verified model
+    └── ReleaseError                   16   a release or roll-out that can't be made
 
 Exit codes are part of the interface: a number is never given to another error.
 """
@@ -119,6 +125,42 @@ class SetupError(TinyMLOpsError):
     """A package, file or program that this machine lacks."""
 
     exit_code = 9
+
+
+class FormatError(TinyMLOpsError):
+    """Bytes from another machine that can't be read, or that speak a version we do not know."""
+
+    exit_code = 11
+
+
+class UntrustedError(TinyMLOpsError):
+    """A signature, seal or digest that does not hold."""
+
+    exit_code = 12
+
+
+class UnreachableError(TinyMLOpsError):
+    """The other side does not answer: no network, no server, or a link too slow to wait for."""
+
+    exit_code = 13
+
+
+class RefusedError(TinyMLOpsError):
+    """The other side answered, and said no: not enrolled, revoked, a code that was used, too many requests."""
+
+    exit_code = 14
+
+
+class NoModelError(TinyMLOpsError):
+    """A device without any verified model to run."""
+
+    exit_code = 15
+
+
+class ReleaseError(TinyMLOpsError):
+    """A release or roll-out that can't be made: keys, versions or devices do not fit."""
+
+    exit_code = 16
 
 
 def _rebuild(kind: type[UnknownNameError], cause: str, step: str, name: str) -> UnknownNameError:

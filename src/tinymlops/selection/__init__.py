@@ -6,8 +6,9 @@
 from tinymlops.selection.budgets import fits, unchecked
 from tinymlops.selection.choice import DEFAULT_TOLERANCE, select
 from tinymlops.selection.pareto import memory_cost, pareto_front, time_cost
-from tinymlops.selection.state import Weights, for_state
-from tinymlops.selection.values import ACCURATE, BALANCED, FAST, DeviceState, Network, Selection
+from tinymlops.selection.state import costs_of, for_state
+from tinymlops.selection.values import Selection
+from tinymlops.wire.device_state import ACCURATE, BALANCED, FAST, DeviceState, Network, Weights
 
 __all__ = [
     "ACCURATE",
@@ -18,6 +19,7 @@ __all__ = [
     "Network",
     "Selection",
     "Weights",
+    "costs_of",
     "fits",
     "for_state",
     "memory_cost",
