@@ -1,0 +1,33 @@
+"""The server's record of its devices: who was let in, how they do, what they are offered.
+
+SQLite in a file by default, PostgreSQL by address. Gateways, flows and commands open the same database at once.
+"""
+
+from tinymlops.fleet.database import database_address
+from tinymlops.fleet.fleet import Fleet, open_fleet
+from tinymlops.fleet.values import (
+    Admission,
+    CodeTerms,
+    Device,
+    EnrolmentTicket,
+    HealthOf,
+    Heard,
+    PastReport,
+    StoredRollout,
+    Verdict,
+)
+
+__all__ = [
+    "Admission",
+    "CodeTerms",
+    "Device",
+    "EnrolmentTicket",
+    "Fleet",
+    "HealthOf",
+    "Heard",
+    "PastReport",
+    "StoredRollout",
+    "Verdict",
+    "database_address",
+    "open_fleet",
+]

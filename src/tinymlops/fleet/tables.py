@@ -1,0 +1,127 @@
+"""The tables. Times are seconds since 1970, like everywhere on the wire.
+
+The migrations make them; a test holds both against each other.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+_NAMES = {"ix": "ix_%(column_0_label)s", "pk": "pk_%(table_name)s", "fk": "fk_%(table_name)s_%(column_0_name)s"}
+metadata = MetaData(naming_convention=_NAMES)
+
+# A double in PostgreSQL too, where Float alone would be one only by chance.
+_MOMENT = Float(53)
+_DEVICE = String(32)
+_WORD = String(64)
+
+codes = Table(
+    "enrolment_codes",
+    metadata,
+    # The secret itself is nowhere: a copy of this table lets nobody in.
+    Column("digest", String(64), primary_key=True),
+    Column("profile", _WORD),
+    Column("tags", JSON, nullable=False),
+    Column("region", _WORD),
+    Column("root_version", Integer, nullable=False),
+    Column("expires_s", _MOMENT, nullable=False),
+    Column("used_by", _DEVICE),
+    Column("used_s", _MOMENT),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("device_id", _DEVICE, primary_key=True),
+    Column("signing_key", LargeBinary(32), nullable=False),
+    Column("sealing_key", LargeBinary(32), nullable=False),
+    Column("profile", _WORD, nullable=False, index=True),
+    Column("cipher", _WORD, nullable=False),
+    Column("key_protection", _WORD, nullable=False),
+    Column("region", _WORD, index=True),
+    Column("agent_version", _WORD, nullable=False),
+    Column("enrolled_s", _MOMENT, nullable=False),
+    Column("revoked_s", _MOMENT),
+    Column("seen_s", _MOMENT),
+    Column("sequence", BigInteger, nullable=False),
+    Column("battery", _MOMENT),
+    Column("free_bytes", BigInteger),
+    Column("dropped_observations", BigInteger, nullable=False),
+)
+
+tags = Table(
+    "device_tags",
+    metadata,
+    Column("device_id", _DEVICE, ForeignKey(devices.c.device_id, ondelete="CASCADE"), primary_key=True),
+    Column("tag", _WORD, primary_key=True, index=True),
+)
+
+nonces = Table(
+    "nonces",
+    metadata,
+    Column("device_id", _DEVICE, primary_key=True),
+    Column("nonce", String(22), primary_key=True),
+    Column("expires_s", _MOMENT, nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
+
+health = Table(
+    "health",
+    metadata,
+    Column("device_id", _DEVICE, ForeignKey(devices.c.device_id, ondelete="CASCADE"), primary_key=True),
+    Column("workload", _WORD, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("phase", String(16), nullable=False),
+    Column("reported_s", _MOMENT, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Index("ix_health_workload_version", "workload", "version"),
+)
+
+history = Table(
+    "health_history",
+    metadata,
+    Column("device_id", _DEVICE, ForeignKey(devices.c.device_id, ondelete="CASCADE"), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("reported_s", _MOMENT, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+telemetry = Table(
+    "telemetry",
+    metadata,
+    Column("device_id", _DEVICE, ForeignKey(devices.c.device_id, ondelete="CASCADE"), primary_key=True),
+    Column("through", BigInteger, nullable=False),
+)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("rollout_id", String(128), primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("updated_s", _MOMENT, nullable=False),
+)
+
+assignments = Table(
+    "assignments",
+    metadata,
+    Column("device_id", _DEVICE, ForeignKey(devices.c.device_id, ondelete="CASCADE"), primary_key=True),
+    # Given out, whether or not anything was published under it.
+    Column("counter", BigInteger, nullable=False),
+    # The newest one that was published, as JSON.
+    Column("content", LargeBinary),
+    Column("issued_s", _MOMENT),
+)
