@@ -6,22 +6,19 @@ the run's figures, then for each device the promotion log and after it the alias
 
 from __future__ import annotations
 
-import contextlib
 import getpass
-import logging
-import os
-import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from tinymlops.errors import StorageError, UsageError
+from tinymlops.errors import UsageError
 from tinymlops.files import sha256
 from tinymlops.measurement import VariantFacts
+from tinymlops.registry.connection import all_versions, connect, newest_versions, plain_errors
 from tinymlops.registry.facts import build_digest, run_metrics, run_params, version_tags
 from tinymlops.registry.packaging import write_model
 from tinymlops.registry.promotions import Promotion, append, verify_log
@@ -59,7 +56,7 @@ def register_build(
         StorageError: MLflow or the promotion log can't be written.
     """
     facts = _checked(report, variants)
-    with _plain_errors(settings.tracking_uri):
+    with plain_errors(settings.tracking_uri):
         store = _Store(settings, report)
         run = store.run()
         versions = store.versions()
@@ -101,7 +98,7 @@ class _Store:
     def __init__(self, settings: RegistrySettings, report: BuildReport) -> None:
         self.settings, self.report = settings, report
         self.model = model_name(report.workload)
-        self._client = _client(settings)
+        self._client = connect(settings)
         self._open_model()
 
     def _open_model(self) -> None:
@@ -134,20 +131,7 @@ class _Store:
 
     def versions(self) -> dict[tuple[str, str], str]:
         """(recipe, sha256) → the newest version of that content."""
-        newest: dict[tuple[str, str], str] = {}
-        found = self._all_versions()
-        for version in sorted(found, key=lambda one: int(one.version)):
-            newest[version.tags.get("recipe", ""), version.tags.get("sha256", "")] = str(version.version)
-        return newest
-
-    def _all_versions(self) -> list[Any]:
-        found, token = [], None
-        while True:
-            page = self._client.search_model_versions(f"name = '{self.model}'", max_results=1000, page_token=token)
-            found += list(page)
-            token = page.token
-            if not token:
-                return found
+        return {key: str(one.version) for key, one in newest_versions(self._client, self.model).items()}
 
     def add_versions(self, run: Any, variants: Mapping[str, bytes], facts: Mapping[str, VariantFacts]) -> None:
         """Upload and register the variants that are not there yet."""
@@ -182,7 +166,7 @@ class _Store:
         for start in range(0, len(metrics), _MOST_METRICS_A_CALL):
             self._client.log_batch(run_id, metrics=metrics[start : start + _MOST_METRICS_A_CALL])
         self._upload(run_id, files)
-        present = {str(one.version): one.tags for one in self._all_versions()}
+        present = {str(one.version): one.tags for one in all_versions(self._client, self.model)}
         for recipe, version in versions.items():
             for key, value in version_tags(self.report, facts[recipe]).items():
                 if present[version].get(key) != value:
@@ -239,60 +223,3 @@ class _Store:
         log = verify_log(self.settings.promotion_log).promotions
         own = [one for one in log if (one.model, one.device) == (promotion.model, promotion.device)]
         return bool(own) and msgspec.structs.replace(promotion, who=own[-1].who, when=own[-1].when) == own[-1]
-
-
-def _quiet() -> None:
-    """Before MLflow is imported: no usage reports, no chatter, no minutes of trying a server that is not there."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-
-
-def _client(settings: RegistrySettings) -> Any:
-    import mlflow
-
-    if settings.tracking_uri.startswith("sqlite:///"):
-        _create_whole(Path(settings.tracking_uri.removeprefix("sqlite:///")))
-    return mlflow.MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
-
-
-def _create_whole(database: Path) -> None:
-    """Make MLflow's SQLite file under another name first: killed between two of its migrations, it can't go on."""
-    import mlflow
-
-    if database.exists():
-        return
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=database.parent, prefix=".new-") as folder:
-        new = Path(folder) / database.name
-        mlflow.MlflowClient(tracking_uri=f"sqlite:///{new}").search_experiments(max_results=1)
-        new.replace(database)
-
-
-@contextlib.contextmanager
-def _plain_errors(uri: str) -> Iterator[None]:
-    """MLflow's and the disk's errors as one sentence."""
-    _quiet()
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    retries = logging.getLogger("urllib3.connectionpool")
-    before, place = retries.level, _without_password(uri)
-    retries.setLevel(logging.ERROR)
-    step = "check MLFLOW_TRACKING_URI, that its server runs and that its disk has room, then run the same command again"
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError) as error:
-        said = _without_password(str(error).splitlines()[0])
-        raise StorageError(f"MLflow at {place} refused ({said})", step) from error
-    except OSError as error:
-        raise StorageError(f"MLflow at {place} can't be written ({error.strerror or error})", step) from error
-    finally:
-        retries.setLevel(before)
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"//[^/@\s]*@", "//…@", text)

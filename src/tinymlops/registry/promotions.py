@@ -34,6 +34,7 @@ class Promotion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         recipe: Of that version.
         sha256: Digest of its ``.tflite``.
         previous: The version that the alias pointed to, or None.
+        release: Number of the release that took this version out to devices; None for a promotion in the registry.
     """
 
     who: str
@@ -45,6 +46,7 @@ class Promotion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     recipe: str
     sha256: str
     previous: str | None = None
+    release: int | None = None
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
