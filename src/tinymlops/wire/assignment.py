@@ -14,9 +14,10 @@ from msgspec import Meta
 
 from tinymlops.errors import FormatError
 from tinymlops.wire.encoding import Versioned
-from tinymlops.wire.messages import Count, Word
+from tinymlops.wire.fields import Count, DeviceId, Moment, Sha256OrNothing, TargetPath, Word
 
-TargetPath = Annotated[str, Meta(max_length=256, pattern=r"^releases/[A-Za-z0-9._-]+/[0-9]+/[A-Za-z0-9._-]+$")]
+__all__ = ["Assignment", "Offer", "PackageOffer", "TargetPath", "VariantOffer", "target_of"]
+
 _DEVICE_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -32,10 +33,10 @@ class PackageOffer(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     path: TargetPath
-    key_id: Annotated[str, Meta(max_length=64)]
+    key_id: Word
     wrapped_key: Annotated[bytes, Meta(min_length=80, max_length=80)]
     bytes: Count
-    base: Annotated[str, Meta(max_length=64)] = ""
+    base: Sha256OrNothing = ""
 
 
 class VariantOffer(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,10 +45,17 @@ class VariantOffer(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         manifest: Target that describes it.
         packages: Smallest first; at least one of them is whole.
+
+    Raises:
+        FormatError: None of the packages is whole, so a device may have nothing to start from.
     """
 
     manifest: TargetPath
     packages: Annotated[tuple[PackageOffer, ...], Meta(min_length=1, max_length=16)]
+
+    def __post_init__(self) -> None:
+        if all(package.base for package in self.packages):
+            raise FormatError(f"{self.manifest} is offered as differences only", "offer the whole package too")
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,11 +65,21 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
         workload: Which task.
         version: Of the release.
         variants: The preferred one first. A device keeps all of them and runs the one that suits its state.
+
+    Raises:
+        FormatError: A target is of another workload or version: releases are not mixed.
     """
 
     workload: Word
     version: Count
     variants: Annotated[tuple[VariantOffer, ...], Meta(min_length=1, max_length=8)]
+
+    def __post_init__(self) -> None:
+        folder = f"releases/{self.workload}/{self.version}/"
+        for variant in self.variants:
+            for path in (variant.manifest, *(package.path for package in variant.packages)):
+                if not path.startswith(folder):
+                    raise FormatError(f"{path} is not a target of {folder}", "make the assignment again")
 
 
 class Assignment(Versioned, frozen=True, kw_only=True):
@@ -72,12 +90,20 @@ class Assignment(Versioned, frozen=True, kw_only=True):
         counter: Grows with every assignment of a device; a device refuses an older one, also one that is rolled back.
         issued_s: When, in seconds since 1970.
         offers: One for each workload. A roll-back is a higher counter with a lower version.
+
+    Raises:
+        FormatError: Two offers are for one workload.
     """
 
-    device_id: str
+    device_id: DeviceId
     counter: Count
-    issued_s: float
+    issued_s: Moment
     offers: Annotated[tuple[Offer, ...], Meta(max_length=64)] = ()
+
+    def __post_init__(self) -> None:
+        workloads = [offer.workload for offer in self.offers]
+        if len(set(workloads)) != len(workloads):
+            raise FormatError(f"two offers are for one workload: {', '.join(workloads)}", "make the assignment again")
 
 
 def target_of(device_id: str) -> str:

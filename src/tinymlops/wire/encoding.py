@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
 from tinymlops.errors import FormatError
 
 T = TypeVar("T", bound=msgspec.Struct)
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Versioned(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +24,11 @@ class Versioned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def encode(value: msgspec.Struct) -> bytes:
-    """``value`` as JSON with sorted keys: equal values give equal bytes. Byte strings become base64."""
+    """``value`` as JSON with sorted keys: values of equal fields and types give equal bytes.
+
+    Byte strings become base64 (RFC 4648 §4, padded). JSON has no NaN and no infinity: they become null, which a reader
+    refuses unless the field may be empty.
+    """
     return msgspec.json.encode(value, order="sorted")
 
 
@@ -37,10 +43,7 @@ def decode(content: bytes | bytearray | memoryview, kind: type[T], *, what: str 
     Raises:
         FormatError: It is not JSON, not a ``kind``, or of a version that is not known.
     """
-    try:
-        return _of_known_version(msgspec.json.decode(content, type=kind), kind, what)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _unreadable(kind, what, error) from error
+    return _decode(msgspec.json.decode, content, kind, what)
 
 
 def encode_packed(value: msgspec.Struct) -> bytes:
@@ -54,24 +57,36 @@ def decode_packed(content: bytes | bytearray | memoryview, kind: type[T], *, wha
     Raises:
         FormatError: It is not MessagePack, not a ``kind``, or of a version that is not known.
     """
+    return _decode(msgspec.msgpack.decode, content, kind, what)
+
+
+def _decode(decoder: Callable[..., Any], content: bytes | bytearray | memoryview, kind: type[T], what: str) -> T:
     try:
-        return _of_known_version(msgspec.msgpack.decode(content, type=kind), kind, what)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _unreadable(kind, what, error) from error
-
-
-def _of_known_version(value: T, kind: type[T], what: str) -> T:
-    if isinstance(value, Versioned):
-        known = next(field.default for field in msgspec.structs.fields(kind) if field.name == "v")
-        if value.v != known:
-            raise FormatError(
-                f"{what or kind.__name__} is of version {value.v}, and this software knows version {known}",
-                "update the older side of the two",
-            )
+        value: T = decoder(content, type=kind)
+    except _UNREADABLE as error:
+        _refuse_unknown_version(_version_of(decoder, content), kind, what)
+        raise FormatError(
+            f"{what or kind.__name__} can't be read ({error})", "it is damaged, or written by other software: ask again"
+        ) from error
+    _refuse_unknown_version(value, kind, what)
     return value
 
 
-def _unreadable(kind: type[msgspec.Struct], what: str, error: Exception) -> FormatError:
-    return FormatError(
-        f"{what or kind.__name__} can't be read ({error})", "it is damaged, or written by other software: ask again"
-    )
+def _version_of(decoder: Callable[..., Any], content: bytes | bytearray | memoryview) -> Versioned | None:
+    # Another version may have other fields; its number is the better thing to say then.
+    try:
+        found: Versioned = decoder(content, type=Versioned)
+    except _UNREADABLE:
+        return None
+    return found
+
+
+def _refuse_unknown_version(value: object, kind: type[msgspec.Struct], what: str) -> None:
+    if not isinstance(value, Versioned) or not issubclass(kind, Versioned):
+        return
+    known = next(field.default for field in msgspec.structs.fields(kind) if field.name == "v")
+    if value.v != known:
+        raise FormatError(
+            f"{what or kind.__name__} is of version {value.v}, and this software knows version {known}",
+            "update the older side of the two",
+        )

@@ -27,10 +27,21 @@ class EnrolmentCode(msgspec.Struct, frozen=True):
     Attributes:
         secret: 15 random bytes; the gateway keeps its digest alone.
         anchor: First 15 bytes of a digest over the root metadata and the gateway's key.
+
+    Raises:
+        UsageError: A part is not 15 bytes long.
     """
 
     secret: bytes
     anchor: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != _PART_BYTES or len(self.anchor) != _PART_BYTES:
+            raise UsageError(f"the parts of an enrolment code are not {_PART_BYTES} bytes each", "make a new code")
+
+    def __repr__(self) -> str:
+        # Tracebacks and logs show values by this; `str` is for the person who asked for the code.
+        return f"EnrolmentCode(secret=…, anchor={self.anchor.hex()})"
 
     @classmethod
     def new(cls, root: bytes, gateway_key: bytes) -> EnrolmentCode:

@@ -14,6 +14,28 @@ from tinymlops.errors import FormatError, UntrustedError
 KEY_BYTES = 32
 _HEADER = b"TMK\x01"
 _ID_DOMAIN = b"tinymlops/device/v1"
+_PRIME = 2**255 - 19
+# Points of order 1, 2, 4 or 8. With such a signing key anybody's signature would hold; with such a sealing key
+# everybody would know the shared secret, and X25519 stops. Both coordinates are listed modulo the prime: RFC 7748 §6.1,
+# RFC 8032 §8.9, and the lists in Cremers and Jackson (CSF 2019).
+_SMALL_ORDER_Y = frozenset(
+    {
+        0,
+        1,
+        _PRIME - 1,
+        0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7,
+        0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
+    }
+)
+_SMALL_ORDER_U = frozenset(
+    {
+        0,
+        1,
+        _PRIME - 1,
+        0x00B8495F16056286FDB1329CEB8D09DA6AC49FF1FAE35616AEB8413B7C7AEBE0,
+        0x57119FD0DD4E22D8868E1C58C45C44045BEF839C55B1D0B1248C50A3BC959C5F,
+    }
+)
 
 
 class PublicKeys(msgspec.Struct, frozen=True):
@@ -24,7 +46,7 @@ class PublicKeys(msgspec.Struct, frozen=True):
         sealing: X25519, 32 bytes.
 
     Raises:
-        FormatError: A key is not 32 bytes long.
+        FormatError: A key is not 32 bytes long, or a point of small order, which protects nothing.
     """
 
     signing: bytes
@@ -33,6 +55,8 @@ class PublicKeys(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if len(self.signing) != KEY_BYTES or len(self.sealing) != KEY_BYTES:
             raise FormatError("a device's public keys are not 32 bytes each", "enrol the device again")
+        if _coordinate(self.signing) in _SMALL_ORDER_Y or _coordinate(self.sealing) in _SMALL_ORDER_U:
+            raise FormatError("a device's public key is a point of small order", "make new keys and enrol again")
 
     @property
     def device_id(self) -> str:
@@ -81,7 +105,11 @@ class DeviceKeys:
         return _HEADER + self._signing.private_bytes_raw() + self.sealing.private_bytes_raw()
 
     def sign(self, message: bytes) -> bytes:
-        """Ed25519 signature, 64 bytes (RFC 8032)."""
+        """Ed25519 signature, 64 bytes (RFC 8032).
+
+        What this key signs must say by its first bytes what it is: requests start with ``"@method"``, everything else
+        that the device signs for itself starts with a name of its own.
+        """
         return self._signing.sign(message)
 
 
@@ -108,3 +136,8 @@ def verify(signing_key: bytes, signature: bytes, message: bytes, *, what: str) -
 def sealing_public_key(public: PublicKeys) -> X25519PublicKey:
     """The key that content keys are wrapped to."""
     return X25519PublicKey.from_public_bytes(public.sealing)
+
+
+def _coordinate(key: bytes) -> int:
+    # The top bit is a sign or is ignored, and numbers above the prime stand for the same points again.
+    return int.from_bytes(key, "little") % 2**255 % _PRIME

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
+from tinymlops.errors import FormatError
 from tinymlops.wire.device_state import VariantCost
 from tinymlops.wire.encoding import Versioned
-from tinymlops.wire.messages import Count, Fraction, Microseconds, Sha256, Word
+from tinymlops.wire.fields import MOST_MODEL_BYTES, Count, Fraction, Line, Microseconds, Sha256, Word
 
-MOST_MODEL_BYTES = 256 * 1024 * 1024
+__all__ = ["MOST_MODEL_BYTES", "HealthBounds", "Histogram", "Manifest", "SelfTest", "Statistic", "Tensor"]
+
+_MOST_TENSOR_BYTES = 64 * 1024 * 1024
+_MOST_TEST_BYTES = 4 * 1024 * 1024
 
 
 class Tensor(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,12 +30,24 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
         dtype: NumPy's name, for example ``"int8"``.
         scale: Real value of one step of a quantized tensor, or None.
         zero_point: Stored value that stands for 0.
+
+    Raises:
+        FormatError: It would take more than 64 MiB.
     """
 
-    shape: tuple[int, ...]
-    dtype: str
-    scale: float | None = None
-    zero_point: int = 0
+    shape: Annotated[tuple[Annotated[int, Meta(ge=1, lt=2**31)], ...], Meta(max_length=8)]
+    dtype: Annotated[str, Meta(pattern=r"^(bool|float(16|32|64)|u?int(8|16|32|64))$(?!\n)")]
+    scale: Annotated[float, Meta(gt=0)] | None = None
+    zero_point: Annotated[int, Meta(ge=-(2**31), lt=2**31)] = 0
+
+    def __post_init__(self) -> None:
+        if self.bytes > _MOST_TENSOR_BYTES:
+            raise FormatError(f"a tensor of shape {self.shape} is larger than 64 MiB", "release a smaller model")
+
+    @property
+    def bytes(self) -> int:
+        """What one such tensor takes."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 class SelfTest(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,9 +62,9 @@ class SelfTest(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     rows: Count
-    inputs: bytes
-    outputs: bytes
-    tolerance: float
+    inputs: Annotated[bytes, Meta(max_length=_MOST_TEST_BYTES)]
+    outputs: Annotated[bytes, Meta(max_length=_MOST_TEST_BYTES)]
+    tolerance: Annotated[float, Meta(ge=0)]
 
 
 class Statistic(StrEnum):
@@ -64,13 +83,20 @@ class Histogram(msgspec.Struct, frozen=True, kw_only=True):
         statistic: What is counted.
         edges: Inner edges, rising: n edges make n + 1 bins, of which the outer two are open.
         reference: Fraction of the training rows in each bin.
+
+    Raises:
+        FormatError: The edges do not rise, or the reference has not one more entry than there are edges.
     """
 
-    name: str
+    name: Line
     channel: Count
     statistic: Statistic
-    edges: tuple[float, ...]
-    reference: tuple[float, ...]
+    edges: Annotated[tuple[float, ...], Meta(max_length=1024)]
+    reference: Annotated[tuple[Fraction, ...], Meta(max_length=1025)]
+
+    def __post_init__(self) -> None:
+        if not _rise(self.edges) or len(self.reference) != len(self.edges) + 1:
+            raise FormatError(f"the bins of histogram {self.name!r} do not fit together", "make the manifest again")
 
 
 class HealthBounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,24 +135,42 @@ class Manifest(Versioned, frozen=True, kw_only=True):
         self_test: Run before the variant is used.
         bounds: What the device's health is judged by.
         cost: What the variant costs against the others of its release, for the choice on the device.
+
+    Raises:
+        FormatError: The self-test's bytes are not its number of rows, or edges do not rise.
     """
 
     workload: Word
     version: Count
-    recipe: Annotated[str, Meta(min_length=1, max_length=64)]
+    recipe: Word
     profile: Word
     sha256: Sha256
     size: Annotated[int, Meta(gt=0, le=MOST_MODEL_BYTES)]
-    runtime: str
-    minimum_agent: str
-    operators: tuple[str, ...]
+    runtime: Line
+    minimum_agent: Word
+    operators: Annotated[tuple[Line, ...], Meta(max_length=256)]
     input: Tensor
     output: Tensor
-    labels: tuple[str, ...]
+    labels: Annotated[tuple[Line, ...], Meta(max_length=10_000)]
     classifies: bool
     self_test: SelfTest
     temperature: Annotated[float, Meta(gt=0)] = 1.0
-    histograms: tuple[Histogram, ...] = ()
-    confidence_edges: tuple[float, ...] = ()
+    histograms: Annotated[tuple[Histogram, ...], Meta(max_length=256)] = ()
+    confidence_edges: Annotated[tuple[float, ...], Meta(max_length=1024)] = ()
     bounds: HealthBounds = HealthBounds()
     cost: VariantCost = VariantCost()
+
+    def __post_init__(self) -> None:
+        test = self.self_test
+        for tensor, rows, name in ((self.input, test.inputs, "inputs"), (self.output, test.outputs, "outputs")):
+            if len(rows) != test.rows * tensor.bytes:
+                raise FormatError(
+                    f"the self-test's {name} have {len(rows)} bytes and not {test.rows} × {tensor.bytes}",
+                    "make the manifest again",
+                )
+        if not _rise(self.confidence_edges):
+            raise FormatError("the edges of the confidence histogram do not rise", "make the manifest again")
+
+
+def _rise(edges: tuple[float, ...]) -> bool:
+    return all(low < high for low, high in pairwise(edges))

@@ -3,23 +3,52 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from tinymlops.wire.encoding import Versioned
+from tinymlops.wire.fields import (
+    Count,
+    Delay,
+    DeviceId,
+    Fraction,
+    Line,
+    Microseconds,
+    Moment,
+    PublicKey,
+    Sha256,
+    Sha256OrNothing,
+    Signature,
+    Word,
+    WordOrNothing,
+    one_line,
+)
 from tinymlops.wire.identity import verify
 from tinymlops.wire.sealing import Cipher
 
-Word = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-"""A name: of a profile, workload, region or tag."""
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Meta(ge=0, lt=2**53)]
-Moment = Annotated[float, Meta(ge=0, lt=2**40)]
-"""Seconds since 1970."""
-Microseconds = Annotated[float, Meta(ge=0, lt=1e12)]
-Fraction = Annotated[float, Meta(ge=0, le=1)]
+__all__ = [
+    "Acknowledgement",
+    "Count",
+    "Delay",
+    "Enrolment",
+    "EnrolmentRequest",
+    "Fraction",
+    "HealthReport",
+    "Microseconds",
+    "Moment",
+    "Phase",
+    "Problem",
+    "Record",
+    "ReleaseHealth",
+    "Sha256",
+    "SignedBytes",
+    "TelemetryBatch",
+    "TimeAnswer",
+    "TimeRequest",
+    "Word",
+]
 
 
 class EnrolmentRequest(Versioned, frozen=True, kw_only=True):
@@ -36,12 +65,16 @@ class EnrolmentRequest(Versioned, frozen=True, kw_only=True):
     """
 
     secret: Annotated[bytes, Meta(min_length=15, max_length=15)]
-    signing_key: Annotated[bytes, Meta(min_length=32, max_length=32)]
-    sealing_key: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    signing_key: PublicKey
+    sealing_key: PublicKey
     profile: Word
     agent_version: Word
     cipher: Cipher
     key_protection: Word = "file"
+
+    def __repr__(self) -> str:
+        # The secret lets a device in: it has no business in a traceback or a log.
+        return f"EnrolmentRequest(profile={self.profile!r}, signing_key={self.signing_key.hex()}, secret=…)"
 
 
 class Enrolment(Versioned, frozen=True, kw_only=True):
@@ -51,13 +84,14 @@ class Enrolment(Versioned, frozen=True, kw_only=True):
         device_id: The one that the device has computed from its keys.
         root: TUF root metadata to start from.
         gateway_key: Ed25519, 32 bytes: signs the time.
-        poll_s: How often to ask for news, in seconds, when all is well.
+        poll_s: How often to ask for news, in seconds, when all is well. Nobody vouches for it: a device keeps to
+            bounds of its own.
     """
 
-    device_id: str
-    root: bytes
-    gateway_key: bytes
-    poll_s: float = 3600.0
+    device_id: DeviceId
+    root: Annotated[bytes, Meta(max_length=512_000)]
+    gateway_key: PublicKey
+    poll_s: Delay = 3600.0
 
 
 class Phase(StrEnum):
@@ -81,7 +115,8 @@ class ReleaseHealth(msgspec.Struct, frozen=True, kw_only=True):
         phase: How far it has come.
         recipe: The variant that runs, or empty.
         sha256: Of the variant that runs, or empty.
-        reason: Why it failed, one sentence; empty otherwise.
+        reason: Why it failed, one sentence; empty otherwise. Whatever it is made from, it becomes one line of at most
+            500 printable characters.
         queries: Answered with this release since it was installed.
         errors: Queries that this release failed to answer.
         latency_p50_us: Median over the last queries, or None before the first.
@@ -92,13 +127,16 @@ class ReleaseHealth(msgspec.Struct, frozen=True, kw_only=True):
     version: Count
     assignment: Count
     phase: Phase
-    recipe: Annotated[str, Meta(max_length=64)] = ""
-    sha256: Annotated[str, Meta(max_length=64)] = ""
-    reason: Annotated[str, Meta(max_length=500)] = ""
+    recipe: WordOrNothing = ""
+    sha256: Sha256OrNothing = ""
+    reason: Line = ""
     queries: Count = 0
     errors: Count = 0
     latency_p50_us: Microseconds | None = None
     latency_p95_us: Microseconds | None = None
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "reason", one_line(self.reason))
 
 
 class HealthReport(Versioned, frozen=True, kw_only=True):
@@ -126,13 +164,16 @@ class HealthReport(Versioned, frozen=True, kw_only=True):
 class Acknowledgement(Versioned, frozen=True, kw_only=True):
     """What was sent is kept for good.
 
+    Nobody signs this: it is as true as the connection. A device believes no number above what it has sent, and keeps
+    to its own bounds for the delay.
+
     Attributes:
         through: Highest sequence number that is durable.
         poll_s: When to come back, in seconds.
     """
 
     through: Count
-    poll_s: float | None = None
+    poll_s: Delay | None = None
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
@@ -167,22 +208,24 @@ class TimeAnswer(Versioned, frozen=True, kw_only=True):
     Attributes:
         now_s: Seconds since 1970.
         nonce: Of the request.
+        kind: Always ``"time"``. The gateway's key signs `SignedBytes` of several kinds, and none may pass for another.
     """
 
     now_s: Moment
-    nonce: bytes
+    nonce: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    kind: Literal["time"] = "time"
 
 
 class SignedBytes(msgspec.Struct, frozen=True):
     """Something that the gateway vouches for, exactly as it was signed.
 
     Attributes:
-        content: For `tinymlops.wire.encoding.decode`, once the signature holds.
+        content: For `tinymlops.wire.encoding.decode`, once the signature holds. It has a field ``kind`` of its own.
         signature: Ed25519 by the gateway's key.
     """
 
     content: bytes
-    signature: bytes
+    signature: Signature
 
     def checked(self, gateway_key: bytes, *, what: str) -> bytes:
         """The content.
@@ -200,9 +243,14 @@ class Problem(msgspec.Struct, frozen=True):
     Attributes:
         error: What is wrong, one sentence.
         next_step: What to do about it.
-        now_s: The gateway's clock, where the request's time was the problem.
+        now_s: The gateway's clock, where the request's time was the problem. A hint for people: nobody signed it, so
+            it moves no clock.
     """
 
-    error: str
-    next_step: str
-    now_s: float | None = None
+    error: Line
+    next_step: Line
+    now_s: Moment | None = None
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "error", one_line(self.error))
+        msgspec.structs.force_setattr(self, "next_step", one_line(self.next_step))

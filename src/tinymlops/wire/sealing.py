@@ -3,8 +3,12 @@
     ┌ "TMZ" 0x01 │ header length, u32 │ header, MessagePack ┬ chunk 0 │ tag ┬ chunk 1 │ tag ┬ … ┐
 
 Each chunk is encrypted on its own (STREAM: Hoang, Reyhanitabar, Rogaway, Vizár, CRYPTO 2015). Its nonce is
-prefix ‖ number ‖ last-flag and the digest of the whole header is its associated data, so that chunks can't be changed,
-swapped, dropped, repeated or moved into another package. A content key seals one package and no other.
+prefix ‖ number ‖ last-flag and the digest of everything before the first chunk is its associated data, so that chunks
+can't be changed, swapped, dropped, repeated or moved into another package. A content key seals one package and no
+other.
+
+Neither cipher commits to its key: somebody who picks two keys can make one package that opens with both, to two
+payloads. What a payload has to be is therefore decided by the digest in the signed manifest, never by the seal.
 """
 
 from __future__ import annotations
@@ -16,16 +20,22 @@ import struct
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from msgspec import Meta
 
 from tinymlops.errors import FormatError, UntrustedError
 from tinymlops.wire.encoding import Versioned, decode_packed, encode_packed
+from tinymlops.wire.fields import MOST_MODEL_BYTES, Sha256, Sha256OrNothing, Word
 
 CHUNK_BYTES = 64 * 1024
+MOST_PAYLOAD_BYTES = MOST_MODEL_BYTES + MOST_MODEL_BYTES // 64
+"""What can't be compressed grows a little."""
 _MAGIC = b"TMZ\x01"
+_KEY_BYTES = 32
 _PREFIX_BYTES = 7
 _TAG_BYTES = 16
 _MOST_HEADER_BYTES = 4096
@@ -64,13 +74,13 @@ class PackageHeader(Versioned, frozen=True, kw_only=True):
     """
 
     cipher: Cipher
-    key_id: str
-    encoding: str
-    sha256: str
-    size: int
-    payload_bytes: int
-    nonce_prefix: bytes
-    base: str = ""
+    key_id: Word
+    encoding: Word
+    sha256: Sha256
+    size: Annotated[int, Meta(ge=0, le=MOST_MODEL_BYTES)]
+    payload_bytes: Annotated[int, Meta(ge=0, le=MOST_PAYLOAD_BYTES)]
+    nonce_prefix: Annotated[bytes, Meta(min_length=_PREFIX_BYTES, max_length=_PREFIX_BYTES)]
+    base: Sha256OrNothing = ""
     chunk_bytes: int = CHUNK_BYTES
 
 
@@ -92,7 +102,12 @@ def seal(payload: bytes, content_key: bytes, facts: SealedModel, cipher: Cipher)
         content_key: 32 bytes, never used for another package.
         facts: What the payload is.
         cipher: Of the chunks.
+
+    Raises:
+        FormatError: The key is not 32 bytes, or the facts are such as no device would accept.
     """
+    if len(content_key) != _KEY_BYTES:
+        raise FormatError(f"a content key is not {_KEY_BYTES} bytes long", "take one from new_content_key()")
     header = PackageHeader(
         cipher=cipher,
         key_id=facts.key_id,
@@ -102,13 +117,16 @@ def seal(payload: bytes, content_key: bytes, facts: SealedModel, cipher: Cipher)
         size=facts.size,
         payload_bytes=len(payload),
         nonce_prefix=os.urandom(_PREFIX_BYTES),
+        chunk_bytes=CHUNK_BYTES,
     )
     packed = encode_packed(header)
-    aead, bound_to = _CIPHERS[cipher](content_key), hashlib.sha256(packed).digest()
+    start_of_file = _MAGIC + _LENGTH.pack(len(packed)) + packed
+    read_header(start_of_file)
+    aead, bound_to = _CIPHERS[cipher](content_key), hashlib.sha256(start_of_file).digest()
     chunks = [
         aead.encrypt(nonce, payload[start : start + header.chunk_bytes], bound_to) for start, nonce in _chunks(header)
     ]
-    return b"".join((_MAGIC, _LENGTH.pack(len(packed)), packed, *chunks))
+    return b"".join((start_of_file, *chunks))
 
 
 class SealedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,13 +155,15 @@ def unseal(package: bytes | memoryview, content_key: bytes) -> bytearray:
         FormatError: This is no package.
         UntrustedError: Key, header or a chunk is not what it was.
     """
-    header, packed, body = _split(package)
+    if len(content_key) != _KEY_BYTES:
+        raise UntrustedError(f"a content key is not {_KEY_BYTES} bytes long", "wait for the next assignment")
+    header, bound, body = _split(package)
     expected = header.payload_bytes + _TAG_BYTES * _chunk_count(header)
     if len(body) != expected:
         raise FormatError(f"a package has {len(body)} encrypted bytes and not {expected}", "download it again")
     payload = bytearray(header.payload_bytes)
     try:
-        aead, bound_to = _CIPHERS[header.cipher](content_key), hashlib.sha256(packed).digest()
+        aead, bound_to = _CIPHERS[header.cipher](content_key), hashlib.sha256(bound).digest()
         for start, nonce in _chunks(header):
             at = start + start // header.chunk_bytes * _TAG_BYTES
             sealed = body[at : at + header.chunk_bytes + _TAG_BYTES]
@@ -155,18 +175,19 @@ def unseal(package: bytes | memoryview, content_key: bytes) -> bytearray:
     return payload
 
 
-def _split(package: bytes | memoryview) -> tuple[PackageHeader, bytes, memoryview]:
+def _split(package: bytes | memoryview) -> tuple[PackageHeader, memoryview, memoryview]:
+    """The header, the bytes that every chunk is bound to, and the chunks."""
     view = memoryview(package)
-    if bytes(view[: len(_MAGIC)]) != _MAGIC or len(view) < _START:
+    if len(view) < _START or bytes(view[: len(_MAGIC)]) != _MAGIC:
         raise FormatError("this is not a sealed package of a known version", "download it again")
     (length,) = _LENGTH.unpack(view[len(_MAGIC) : _START])
     if length > min(_MOST_HEADER_BYTES, len(view) - _START):
         raise FormatError("the header of a package is longer than allowed", "download it again")
-    packed = bytes(view[_START : _START + length])
-    header = decode_packed(packed, PackageHeader, what="the header of a package")
-    if header.chunk_bytes != CHUNK_BYTES or len(header.nonce_prefix) != _PREFIX_BYTES or header.payload_bytes < 0:
-        raise FormatError("the header of a package holds impossible sizes", "download it again")
-    return header, packed, view[_START + length :]
+    end = _START + length
+    header = decode_packed(view[_START:end], PackageHeader, what="the header of a package")
+    if header.chunk_bytes != CHUNK_BYTES:
+        raise FormatError(f"the chunks of a package are {header.chunk_bytes} bytes", "download it again")
+    return header, view[:end], view[end:]
 
 
 def _chunk_count(header: PackageHeader) -> int:
