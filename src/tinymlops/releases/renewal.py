@@ -7,8 +7,9 @@ from datetime import datetime
 import msgspec
 
 from tinymlops.releases.edition import Edition
-from tinymlops.releases.repository import Published, Repository
+from tinymlops.releases.repository import Repository
 from tinymlops.releases.roles import DEVICES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP
+from tinymlops.releases.values import Published
 
 
 class Expiry(msgspec.Struct, frozen=True, kw_only=True):

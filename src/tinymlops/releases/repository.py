@@ -19,100 +19,21 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-from securesystemslib.signer import Signer
-from tuf.api.metadata import DelegatedRole, Delegations, Root, SuccinctRoles, TargetFile, Targets
+from tuf.api.metadata import Root, TargetFile, Targets
 
 from tinymlops.errors import ReleaseError, UntrustedError
 from tinymlops.files import sha256
 from tinymlops.releases.edition import Basis, Clock, Edition, utc_now
 from tinymlops.releases.keyring import Keyring
-from tinymlops.releases.metadata_files import TIMESTAMP_KEY, MetadataFiles, key_of
-from tinymlops.releases.roles import BIN_PREFIX, DEVICE_PATHS, DEVICES, ROOT, TARGETS, RepositorySettings
+from tinymlops.releases.metadata_files import TIMESTAMP_KEY, MetadataFiles
+from tinymlops.releases.roles import TARGETS, RepositorySettings
+from tinymlops.releases.values import Published, Target, TargetFacts
 from tinymlops.store.protocol import NotFoundError, ObjectStore
 from tinymlops.wire.assignment import target_of
 
 _ATTEMPTS = 30
 _LONGEST_WAIT_S = 1.0
 _RELEASES = "releases/"
-
-
-class Target(msgspec.Struct, frozen=True):
-    """A file that devices may fetch.
-
-    Attributes:
-        content: Its bytes.
-        custom: Facts about it for people and the server; signed, but no device acts on them.
-    """
-
-    content: bytes
-    custom: Mapping[str, Any] | None = None
-
-
-class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the signed metadata says of a target.
-
-    Attributes:
-        path: Its name.
-        size: Bytes.
-        sha256: Hexadecimal.
-        custom: See `Target`.
-    """
-
-    path: str
-    size: int
-    sha256: str
-    custom: Mapping[str, Any] | None = None
-
-
-class Published(msgspec.Struct, frozen=True, kw_only=True):
-    """What a commit made.
-
-    Attributes:
-        timestamp: Version that devices see from now on.
-        snapshot: Version that belongs to it.
-        attempts: 1, or more if other publishers came first.
-    """
-
-    timestamp: int
-    snapshot: int
-    attempts: int
-
-
-def create_repository(
-    store: ObjectStore,
-    keyring: Keyring,
-    *,
-    root: bytes,
-    devices_key: Signer,
-    settings: RepositorySettings | None = None,
-    now: Clock = utc_now,
-) -> Repository:
-    """Begin a repository in an empty ``store``. A crash on the way leaves nothing that devices see; call it again.
-
-    Args:
-        store: Where metadata and targets will lie, under ``metadata/`` and ``targets/``.
-        keyring: Must hold the targets, devices, snapshot and timestamp keys.
-        root: The signed first root.
-        devices_key: Signs what devices are offered.
-        settings: Bins and lifetimes.
-        now: The clock.
-
-    Raises:
-        ReleaseError: There is a repository already, or a key is missing.
-        UntrustedError: ``root`` has too few signatures.
-    """
-    settings = settings or RepositorySettings()
-    files = MetadataFiles(store, root)
-    if store.put_if_absent(key_of(ROOT, 1), root) is None and store.get(key_of(ROOT, 1)) != root:
-        raise _exists(store)
-    keyring = keyring.with_(devices_key)
-    edition = Edition(Basis.nothing(files.root()), files, keyring=keyring, lifetimes=settings.lifetimes, now=now)
-    for name, signed in _first_roles(devices_key, settings.bin_bits).items():
-        edition.bring_in(name, signed)
-    if not edition.commit():
-        raise _exists(store)
-    return Repository(store, keyring, trusted_root=root, settings=settings, now=now)
 
 
 class Repository:
@@ -276,15 +197,6 @@ class Repository:
         return content
 
 
-def _first_roles(devices_key: Signer, bin_bits: int) -> dict[str, Targets]:
-    key = devices_key.public_key
-    role = DelegatedRole(DEVICES, [key.keyid], 1, terminating=True, paths=[DEVICE_PATHS])
-    bins = SuccinctRoles([key.keyid], 1, bin_bits, BIN_PREFIX)
-    targets = Targets(delegations=Delegations({key.keyid: key}, roles={DEVICES: role}))
-    devices = Targets(delegations=Delegations({key.keyid: key}, succinct_roles=bins))
-    return {name: Targets() for name in bins.get_roles()} | {DEVICES: devices, TARGETS: targets}
-
-
 def _entry(path: str, content: bytes, custom: Mapping[str, Any] | None = None) -> TargetFile:
     entry = TargetFile.from_data(path, content, ["sha256"])
     if custom is not None:
@@ -304,7 +216,3 @@ def _under_releases(path: str) -> str:
     if not path.startswith(_RELEASES):
         raise ReleaseError(f"{path!r} is no path of a release", f"begin it with {_RELEASES}")
     return path
-
-
-def _exists(store: ObjectStore) -> ReleaseError:
-    return ReleaseError(f"there is a repository in {store.address} already", "open it, or choose another store")

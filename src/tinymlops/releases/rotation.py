@@ -14,9 +14,10 @@ from tuf.api.metadata import Root
 from tinymlops.errors import ReleaseError
 from tinymlops.releases.edition import Edition
 from tinymlops.releases.metadata_files import key_of
-from tinymlops.releases.repository import Published, Repository
+from tinymlops.releases.repository import Repository
 from tinymlops.releases.roles import DEVICES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP
 from tinymlops.releases.roots import ROOT_ROLES, next_root, root_status, sign_root
+from tinymlops.releases.values import Published
 
 
 def publish_root(repository: Repository, root: bytes, *, old_keys_lost: bool = False) -> Published:
