@@ -27,9 +27,12 @@ from tinymlops.releases.edition import Basis, Clock, Edition, utc_now
 from tinymlops.releases.keyring import Keyring
 from tinymlops.releases.metadata_files import TIMESTAMP_KEY, MetadataFiles
 from tinymlops.releases.roles import TARGETS, RepositorySettings
+from tinymlops.releases.stored import stored_as
 from tinymlops.releases.values import Published, Target, TargetFacts
 from tinymlops.store.protocol import NotFoundError, ObjectStore
 from tinymlops.wire.assignment import target_of
+
+__all__ = ["Published", "Repository", "Target", "TargetFacts"]
 
 _ATTEMPTS = 30
 _LONGEST_WAIT_S = 1.0
@@ -184,14 +187,14 @@ class Repository:
 
     def _store(self, entries: Iterable[TargetFile], contents: Iterable[bytes]) -> None:
         # Also what is there already: a fresh date keeps the garbage collection from it until it is listed.
-        keys = [_stored_as(entry) for entry in entries]
+        keys = [stored_as(entry) for entry in entries]
         self.store.put_many(dict(zip(keys, contents, strict=True)))
 
     def _content(self, listed: Targets, path: str) -> bytes:
         entry = listed.targets.get(path)
         if entry is None:
             raise NotFoundError(path, f"the signed targets of {self.store.address}")
-        content = self.store.get(_stored_as(entry))
+        content = self.store.get(stored_as(entry))
         if sha256(content) != entry.hashes["sha256"]:
             raise UntrustedError(f"the stored {path} is not the signed one", "publish it again")
         return content
@@ -206,10 +209,6 @@ def _entry(path: str, content: bytes, custom: Mapping[str, Any] | None = None) -
 
 def _facts(entry: TargetFile) -> TargetFacts:
     return TargetFacts(path=entry.path, size=entry.length, sha256=entry.hashes["sha256"], custom=entry.custom)
-
-
-def _stored_as(entry: TargetFile) -> str:
-    return f"targets/{entry.get_prefixed_paths()[0]}"
 
 
 def _under_releases(path: str) -> str:
