@@ -96,7 +96,8 @@ class Records:
         except NotFoundError as error:
             known = ", ".join(str(number) for number in self.versions(workload)) or "none yet"
             raise ReleaseError(
-                f"there is no release {version} of {workload}", f"the releases are {known}; see `tinymlops release list`"
+                f"there is no release {version} of {workload}",
+                f"the releases are {known}; see `tinymlops release list`",
             ) from error
         return decode(content, ReleaseRecord, what=f"the record of release {version} of {workload}")
 

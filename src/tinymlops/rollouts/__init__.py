@@ -4,7 +4,7 @@
 """
 
 from tinymlops.rollouts.planning import plan_rollout
-from tinymlops.rollouts.rules import advance, wanted_versions
+from tinymlops.rollouts.rules import advance
 from tinymlops.rollouts.values import (
     Audience,
     DeviceStanding,
@@ -12,7 +12,9 @@ from tinymlops.rollouts.values import (
     Rollout,
     RolloutStatus,
     Standing,
+    Target,
 )
+from tinymlops.rollouts.wanted import wanted_versions
 
 __all__ = [
     "Audience",
@@ -21,6 +23,7 @@ __all__ = [
     "Rollout",
     "RolloutStatus",
     "Standing",
+    "Target",
     "advance",
     "plan_rollout",
     "wanted_versions",

@@ -31,11 +31,13 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         device_id: Which.
         profile: Its kind.
         previous: Version of the workload that it is assigned now, or None.
+        counter: Of its newest assignment.
     """
 
     device_id: str
     profile: str
     previous: int | None = None
+    counter: int = 0
 
 
 def plan_rollout(  # noqa: PLR0913 - a roll-out is made of these
@@ -112,6 +114,7 @@ def _members(ordered: list[Candidate], stages: tuple[float, ...]) -> tuple[Membe
             profile=one.profile,
             stage=next(stage for stage, end in enumerate(ends) if place < end),
             previous=one.previous,
+            counter=one.counter,
         )
         for place, one in enumerate(ordered)
     )

@@ -29,22 +29,14 @@ def advance(rollout: Rollout, standings: Mapping[str, DeviceStanding], now_s: fl
     return rollout
 
 
-def wanted_versions(rollout: Rollout) -> dict[str, int | None]:
-    """Device id → the version of the workload that the roll-out wants it to have now; None for none at all.
-
-    While it is paused nothing new is wanted: a device that was reached keeps the release.
-    """
-    back = rollout.status in {RolloutStatus.ROLLING_BACK, RolloutStatus.ROLLED_BACK}
-    return {one.device_id: one.previous if back else rollout.version for one in rollout.reached()}
-
-
 def standing_of(rollout: Rollout, member: Member, known: DeviceStanding, now_s: float) -> tuple[Standing, str]:
     """What a device's word means, and why in words if it failed."""
-    if known.health is not None and known.health.version == rollout.version:
-        reason = _breach(known.health, rollout.bounds[member.profile], rollout.limits.error_rate_queries)
+    about = known.health
+    if about is not None and about.version == rollout.version and about.assignment > member.counter:
+        reason = _breach(about, rollout.bounds[member.profile], rollout.limits.error_rate_queries)
         if reason:
             return Standing.FAILED, reason
-        if known.health.phase == Phase.GOOD:
+        if about.phase == Phase.GOOD:
             return Standing.GOOD, ""
     waited_s = 0.0 if known.assigned_s is None else now_s - known.assigned_s
     return (Standing.SILENT if waited_s > rollout.limits.silence_s else Standing.WAITING), ""

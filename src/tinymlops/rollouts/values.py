@@ -30,6 +30,30 @@ class Audience(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
 
+    def holds(self, device: Target) -> bool:
+        """Whether the roll-out is for ``device``."""
+        return (
+            (not self.profiles or device.profile in self.profiles)
+            and (not self.tags or not set(self.tags).isdisjoint(device.tags))
+            and (not self.regions or device.region in self.regions)
+        )
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A device, as far as roll-outs go.
+
+    Attributes:
+        device_id: Which.
+        profile: Its kind.
+        tags: Given to it when it was let in.
+        region: Likewise, or None.
+    """
+
+    device_id: str
+    profile: str
+    tags: tuple[str, ...] = ()
+    region: str | None = None
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """When a stage has succeeded and when a roll-out is broken.
@@ -84,12 +108,14 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
         profile: Its kind.
         stage: Index of the stage that reaches it.
         previous: Version of the workload that it was assigned before, or None.
+        counter: Of its newest assignment then: only what it says of later ones counts.
     """
 
     device_id: str
     profile: str
     stage: int
     previous: int | None
+    counter: int = 0
 
 
 class Rollout(Versioned, frozen=True, kw_only=True):

@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinymlops.errors import ReleaseError, UsageError
-from tinymlops.rollouts import DeviceStanding, Limits, Rollout, RolloutStatus, Standing, advance, wanted_versions
+from tinymlops.rollouts import (
+    Audience,
+    DeviceStanding,
+    Limits,
+    Rollout,
+    RolloutStatus,
+    Standing,
+    Target,
+    advance,
+    wanted_versions,
+)
 from tinymlops.rollouts.planning import Candidate, plan_rollout
 from tinymlops.rollouts.rules import count_standings, pause, resume, turn_back
 from tinymlops.wire.encoding import decode, encode
@@ -129,7 +139,6 @@ def test_a_breach_turns_the_rollout_back_and_says_why(word: ReleaseHealth, reaso
 
     assert turned.status == RolloutStatus.ROLLING_BACK
     assert f"1 of 5 devices failed: {reason}" in turned.reason
-    assert set(wanted_versions(turned).values()) == {1}
 
 
 def test_a_few_failures_among_many_do_not_stop_it() -> None:
@@ -211,6 +220,58 @@ def test_pausing_and_turning_back_leave_an_ended_rollout_alone() -> None:
     done = msgspec.structs.replace(planned(10), status=RolloutStatus.DONE)
 
     assert pause(done, "x", 1.0) == resume(done, 1.0) == turn_back(done, "x", 1.0) == done
+
+
+def test_word_of_an_assignment_before_the_rollout_does_not_count() -> None:
+    again = plan_rollout(
+        "r2",
+        "activity",
+        2,
+        [Candidate(device_id="a", profile="zero", previous=1, counter=7)],
+        bounds=BOUNDS,
+        now_s=0.0,
+    )
+    old = msgspec.structs.replace(health(Phase.FAILED), assignment=7)
+    new = msgspec.structs.replace(health(), assignment=8)
+
+    assert advance(again, {"a": DeviceStanding(assigned_s=0.0, health=old)}, 1.0).status == RolloutStatus.RUNNING
+    assert advance(again, {"a": DeviceStanding(assigned_s=0.0, health=new)}, 1.0).status == RolloutStatus.DONE
+
+
+def rollout_of(version: int, status: RolloutStatus, created_s: float, stage: int = 2, **changes: object) -> Rollout:
+    fresh = plan_rollout(f"r{version}", "activity", version, devices(10), bounds=BOUNDS, now_s=created_s)
+    return msgspec.structs.replace(fresh, status=status, stage=stage, **changes)
+
+
+def targets(count: int = 10) -> list[Target]:
+    return [Target(device_id=one.device_id, profile=one.profile, region="eu", tags=("lab",)) for one in devices(count)]
+
+
+def test_devices_that_were_reached_want_the_release_and_others_what_they_had() -> None:
+    first, second = rollout_of(2, RolloutStatus.DONE, 0.0), rollout_of(3, RolloutStatus.RUNNING, 1.0, stage=0)
+
+    wanted = wanted_versions(targets(), [second, first])
+
+    assert Counter(one["activity"] for one in wanted.values()) == {2: 9, 3: 1}
+
+
+@pytest.mark.parametrize("status", [RolloutStatus.ROLLING_BACK, RolloutStatus.ROLLED_BACK])
+def test_after_turning_back_all_want_what_they_had(status: RolloutStatus) -> None:
+    rollouts = [rollout_of(2, RolloutStatus.DONE, 0.0), rollout_of(3, status, 1.0)]
+
+    assert {one["activity"] for one in wanted_versions(targets(), rollouts).values()} == {2}
+    assert set(map(len, wanted_versions(targets(), rollouts[1:]).values())) == {0}
+
+
+def test_a_device_that_joins_later_gets_what_ended_well_for_its_likes() -> None:
+    newcomer = Target(device_id="new", profile="zero", region="eu", tags=("lab",))
+    done = rollout_of(2, RolloutStatus.DONE, 0.0)
+    elsewhere = rollout_of(3, RolloutStatus.DONE, 1.0, audience=Audience(regions=("us",)))
+    for_field = rollout_of(4, RolloutStatus.DONE, 2.0, audience=Audience(tags=("field",)))
+    for_gateways = rollout_of(5, RolloutStatus.DONE, 3.0, audience=Audience(profiles=("gateway",)))
+    running = rollout_of(6, RolloutStatus.RUNNING, 4.0)
+
+    assert wanted_versions([newcomer], [done, elsewhere, for_field, for_gateways, running]) == {"new": {"activity": 2}}
 
 
 def test_a_rollout_survives_being_stored() -> None:
