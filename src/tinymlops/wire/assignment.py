@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from tinymlops.errors import FormatError
 from tinymlops.wire.encoding import Versioned
-from tinymlops.wire.fields import Count, DeviceId, Moment, Sha256OrNothing, TargetPath, Word
+from tinymlops.wire.fields import Count, DeviceId, Moment, Sha256OrNothing, TargetPath, Word, WrappedKey
 
 __all__ = ["Assignment", "Offer", "PackageOffer", "TargetPath", "VariantOffer", "target_of"]
 
@@ -34,7 +34,7 @@ class PackageOffer(msgspec.Struct, frozen=True, kw_only=True):
 
     path: TargetPath
     key_id: Word
-    wrapped_key: Annotated[bytes, Meta(min_length=80, max_length=80)]
+    wrapped_key: WrappedKey
     bytes: Count
     base: Sha256OrNothing = ""
 

@@ -23,6 +23,7 @@ TargetPath = Annotated[str, Meta(max_length=256, pattern=f"^releases/{_NAME}/(0|
 Line = Annotated[str, Meta(max_length=500)]
 """Text for people, never for decisions."""
 PublicKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
+WrappedKey = Annotated[bytes, Meta(min_length=80, max_length=80)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Count = Annotated[int, Meta(ge=0, lt=2**53)]
 """As far as every JSON reader counts exactly."""

@@ -1,0 +1,164 @@
+"""One value of everything that is kept or sent, always the same, from keys that are no secret."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tinymlops.wire.assignment import Assignment, Offer, PackageOffer, VariantOffer
+from tinymlops.wire.device_state import VariantCost
+from tinymlops.wire.encoding import Versioned, encode
+from tinymlops.wire.enrolment_code import EnrolmentCode
+from tinymlops.wire.identity import DeviceKeys
+from tinymlops.wire.manifest import HealthBounds, Histogram, Manifest, SelfTest, Statistic, Tensor
+from tinymlops.wire.messages import (
+    Acknowledgement,
+    Enrolment,
+    EnrolmentRequest,
+    HealthReport,
+    Phase,
+    Record,
+    ReleaseHealth,
+    SignedBytes,
+    TelemetryBatch,
+    TimeAnswer,
+    TimeRequest,
+)
+from tinymlops.wire.request_signing import Request
+from tinymlops.wire.sealing import Cipher, PackageHeader, SealedModel
+
+NOW_S = 1_800_000_000
+KEYS = DeviceKeys.from_bytes(b"TMK\x01" + bytes(range(64)))
+OTHER_KEYS = DeviceKeys.from_bytes(b"TMK\x01" + bytes(range(64, 128)))
+GATEWAY = Ed25519PrivateKey.from_private_bytes(bytes(range(128, 160)))
+GATEWAY_KEY = GATEWAY.public_key().public_bytes_raw()
+ROOT = b'{"signed": "the TUF root metadata"}'
+CONTENT_KEY = bytes(range(160, 192))
+KEY_ID = "activity-7-int8"
+PAYLOAD = b"the payload of a model"
+DIGEST = "5d" * 32
+FACTS = SealedModel(key_id=KEY_ID, encoding="zstd", sha256=DIGEST, size=1000)
+CODE = EnrolmentCode(bytes(range(15)), EnrolmentCode.new(ROOT, GATEWAY_KEY).anchor)
+REQUEST = Request("POST", "/v1/health?retry=1", b'{"a":1}')
+
+MANIFEST = Manifest(
+    workload="activity",
+    version=7,
+    recipe="int8",
+    profile="x86-gateway",
+    sha256=DIGEST,
+    size=1000,
+    runtime="litert 2.3.0, builtin kernels",
+    minimum_agent="0.1.0",
+    operators=("CONV_2D", "FULLY_CONNECTED"),
+    input=Tensor(shape=(1, 2, 3), dtype="int8", scale=0.5, zero_point=-1),
+    output=Tensor(shape=(1, 2), dtype="int8", scale=0.00390625, zero_point=-128),
+    labels=("walking", "standing"),
+    classifies=True,
+    self_test=SelfTest(rows=2, inputs=bytes(range(12)), outputs=bytes(range(4)), tolerance=1.0),
+    temperature=1.25,
+    histograms=(
+        Histogram(
+            name="channel 0 mean", channel=0, statistic=Statistic.MEAN, edges=(-1.0, 1.0), reference=(0.25, 0.5, 0.25)
+        ),
+    ),
+    confidence_edges=(0.5, 0.9),
+    bounds=HealthBounds(error_rate=0.02, latency_p95_us=900.0),
+    cost=VariantCost(points=0.5, time=1.0),
+)
+ASSIGNMENT = Assignment(
+    device_id=KEYS.device_id,
+    counter=12,
+    issued_s=float(NOW_S),
+    offers=(
+        Offer(
+            workload="activity",
+            version=7,
+            variants=(
+                VariantOffer(
+                    manifest="releases/activity/7/int8.x86-gateway.manifest",
+                    packages=(
+                        PackageOffer(
+                            path="releases/activity/7/int8.from-6.tmz",
+                            key_id="activity-7-int8-from-6",
+                            wrapped_key=bytes(range(80)),
+                            bytes=512,
+                            base="6c" * 32,
+                        ),
+                        PackageOffer(
+                            path="releases/activity/7/int8.tmz",
+                            key_id=KEY_ID,
+                            wrapped_key=bytes(range(80, 160)),
+                            bytes=4096,
+                        ),
+                    ),
+                ),
+            ),
+        ),
+    ),
+)
+HEADER = PackageHeader(
+    cipher=Cipher.CHACHA20_POLY1305,
+    key_id=KEY_ID,
+    encoding="zstd",
+    sha256=DIGEST,
+    size=1000,
+    payload_bytes=len(PAYLOAD),
+    nonce_prefix=bytes(range(7)),
+)
+TIME = TimeAnswer(now_s=float(NOW_S), nonce=bytes(range(16)))
+SIGNED_TIME = SignedBytes(encode(TIME), GATEWAY.sign(encode(TIME)))
+
+SENT_AS_JSON: tuple[Versioned, ...] = (
+    EnrolmentRequest(
+        secret=CODE.secret,
+        signing_key=KEYS.public.signing,
+        sealing_key=KEYS.public.sealing,
+        profile="x86-gateway",
+        agent_version="0.1.0",
+        cipher=Cipher.AES_256_GCM,
+    ),
+    Enrolment(device_id=KEYS.device_id, root=ROOT, gateway_key=GATEWAY_KEY),
+    ASSIGNMENT,
+    MANIFEST,
+    HealthReport(
+        sequence=41,
+        sent_at=NOW_S + 0.5,
+        agent_version="0.1.0",
+        releases=(
+            ReleaseHealth(
+                workload="activity",
+                version=7,
+                assignment=12,
+                phase=Phase.TRIAL,
+                recipe="int8",
+                sha256=DIGEST,
+                queries=1000,
+                errors=1,
+                latency_p50_us=110.5,
+                latency_p95_us=150.0,
+            ),
+        ),
+        battery=0.5,
+        free_bytes=1_000_000,
+        dropped_observations=3,
+    ),
+    Acknowledgement(through=41, poll_s=600.0),
+    TimeRequest(nonce=bytes(range(16))),
+    TIME,
+)
+SENT_PACKED: tuple[Versioned, ...] = (
+    HEADER,
+    TelemetryBatch(records=(Record(1, "window", b"\x00\x01"), Record(2, "receipt", b""))),
+)
+SENT = SENT_AS_JSON + SENT_PACKED
+
+
+def name_of(value: object) -> str:
+    return type(value).__name__
+
+
+def changed_version(value: Versioned, version: int) -> Versioned:
+    fields = {name: getattr(value, name) for name in value.__struct_fields__}
+    return cast(Versioned, type(value)(**{**fields, "v": version}))
