@@ -27,35 +27,32 @@ def build(workload: str, recipes: str | None, devices: str | None, seed: int, ou
 
     WORKLOAD is a built-in name (see `tinymlops workloads`) or path/to/file.py:object.
     """
-    from tinymlops.cli.environment import load_from_project, use_embedded_defaults
-    from tinymlops.cli.prefect_server import start_prefect_server
-    from tinymlops.cli.progress import Steps
+    from tinymlops.cli.flow_runs import run_flow
     from tinymlops.reporting import RecipesFailedError, raise_for_failures
 
-    chosen = _names(recipes, "recipes"), _names(devices, "devices")
+    chosen = names(recipes, "recipes"), names(devices, "devices")
     _check_names(workload, *chosen)
     _check_writable(out)
-    state = use_embedded_defaults(quiet=not verbose)
-    wait_for_pages = start_prefect_server(state / "prefect-server.log")
-    flow = load_from_project("flows.build").build
-    click.echo(f"Watch it on {wait_for_pages()} while it lasts.", err=True)
-    with Steps(shown=not verbose) as steps:
-        load_from_project("tasks.progress").listen(steps)
-        try:
-            report = flow(workload, *chosen, seed=seed, out=str(out) if out else None)
-        except RecipesFailedError as error:
-            report = error.report
+    try:
+        report = run_flow("build", workload, *chosen, seed=seed, out=str(out) if out else None, verbose=verbose)
+    except RecipesFailedError as error:
+        report = error.report
     _show(report, out or Path("out") / report.workload)
     raise_for_failures(report)
 
 
-def _names(text: str | None, option: str) -> list[str] | None:
+def names(text: str | None, option: str) -> list[str] | None:
+    """What an option with commas names; None where it was not given.
+
+    Raises:
+        UsageError: It names nothing.
+    """
     if text is None:
         return None
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
         raise UsageError(f"--{option} names nothing", f"give names separated by commas, or leave --{option} out")
-    return names
+    return found
 
 
 def _check_names(workload: str, recipes: list[str] | None, devices: list[str] | None) -> None:

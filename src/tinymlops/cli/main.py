@@ -13,6 +13,8 @@ from tinymlops.cli.benchmark import benchmark
 from tinymlops.cli.build import build
 from tinymlops.cli.doctor import doctor
 from tinymlops.cli.lists import devices, workloads
+from tinymlops.cli.release import release, releases
+from tinymlops.cli.rollout import rollout
 from tinymlops.cli.ui import ui
 from tinymlops.errors import StorageError, TinyMLOpsError
 
@@ -27,7 +29,7 @@ def cli(debug: bool) -> None:
     del debug  # read by main(), which must know it also when click itself fails
 
 
-for command in (build, benchmark, workloads, devices, doctor, ui):
+for command in (build, benchmark, release, releases, rollout, workloads, devices, doctor, ui):
     cli.add_command(command)
 
 

@@ -5,6 +5,7 @@ Importing this costs nothing: MLflow is imported when something is registered.
 
 from tinymlops.registry.builds import register_build
 from tinymlops.registry.promotions import Promotion, PromotionLog, verify_log
+from tinymlops.registry.release_notes import note_release
 from tinymlops.registry.values import Registration, RegistrySettings, alias_of, model_name
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "RegistrySettings",
     "alias_of",
     "model_name",
+    "note_release",
     "register_build",
     "verify_log",
 ]

@@ -221,5 +221,6 @@ class _Store:
     def _logged_already(self, promotion: Promotion) -> bool:
         """Whether the newest line of this device says the same: a crash came between log and alias."""
         log = verify_log(self.settings.promotion_log).promotions
-        own = [one for one in log if (one.model, one.device) == (promotion.model, promotion.device)]
+        key = promotion.model, promotion.device, None
+        own = [one for one in log if (one.model, one.device, one.release) == key]
         return bool(own) and msgspec.structs.replace(promotion, who=own[-1].who, when=own[-1].when) == own[-1]

@@ -1,0 +1,29 @@
+"""The selected variants leave the registry: described, sealed, signed, published."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from tasks.releasing import (
+    choose_variants,
+    describe_variant,
+    next_version,
+    publish_release,
+    read_registry,
+    refuse_unchanged,
+    show_release,
+)
+from tinymlops.releases.records import ReleaseRecord
+
+
+@flow(name="release", flow_run_name="{workload}")
+def release(workload: str = "activity", devices: list[str] | None = None, why: str = "selected") -> ReleaseRecord:
+    """Release what the registry holds selected for all devices, unless some are named. Needs the targets key."""
+    registered = read_registry(workload, devices)
+    candidates = choose_variants(registered)
+    refuse_unchanged(registered.workload, candidates)
+    version = next_version(registered.workload)
+    manifests = [describe_variant(workload, registered.seed, candidate, version) for candidate in candidates]
+    record = publish_release(manifests, candidates, registered, why)
+    show_release(record)
+    return record

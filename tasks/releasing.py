@@ -1,0 +1,134 @@
+"""Turn the registry's selection into a release that devices can be offered."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+from prefect import task
+from prefect.artifacts import create_table_artifact
+
+from tasks.progress import StepProgress
+from tinymlops.benchmarking import workbench
+from tinymlops.devices.catalogue import load_profile
+from tinymlops.devices.profile import DeviceProfile
+from tinymlops.errors import ReleaseError
+from tinymlops.manifests import describe, variants_for
+from tinymlops.measurement import Measurement
+from tinymlops.premises import Premises, passphrase_from_environment
+from tinymlops.registry import RegistrySettings, note_release
+from tinymlops.registry.selected import Registered, read_selected
+from tinymlops.releases.publishing import unchanged
+from tinymlops.releases.records import ReleaseRecord
+from tinymlops.wire.device_state import VariantCost
+from tinymlops.wire.manifest import Manifest
+from tinymlops.workloads.catalogue import find_workload, load_workload
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A variant for a kind of device.
+
+    Attributes:
+        profile: The kind of device.
+        measurement: Of the variant there.
+        cost: Against the other variants that the device gets.
+        tflite: The file.
+    """
+
+    profile: DeviceProfile
+    measurement: Measurement
+    cost: VariantCost
+    tflite: bytes
+
+
+@task(tags=["mlflow"], retries=2, retry_delay_seconds=5)
+def read_registry(workload: str, devices: list[str] | None) -> Registered:
+    """The variants that the registry holds selected."""
+    name = find_workload(workload).name
+    return read_selected(name, settings=RegistrySettings.from_environment(), devices=devices)
+
+
+def choose_variants(registered: Registered) -> tuple[Candidate, ...]:
+    """For each device the selected variant first, then those that suit it better in some state."""
+    measured = {(m.device, m.variant.recipe): m for m in registered.measurements}
+    return tuple(
+        Candidate(profile, measured[device, recipe], cost, registered.variants[recipe].tflite)
+        for device, selected in sorted(registered.selected.items())
+        for profile in [load_profile(device)]
+        for recipe, cost in variants_for(registered.measurements, profile, selected).items()
+        if recipe in registered.variants
+    )
+
+
+def refuse_unchanged(workload: str, candidates: tuple[Candidate, ...]) -> None:
+    """Check that there is something new to release.
+
+    Raises:
+        ReleaseError: The newest release holds exactly these variants.
+    """
+    newest = Premises.from_environment().records().newest(workload)
+    facts = ((one.profile.name, one.measurement.variant.recipe, one.measurement.variant.sha256) for one in candidates)
+    if newest is not None and unchanged(newest, facts):
+        raise ReleaseError(
+            f"release {newest.version} of {workload} holds exactly these variants",
+            f"roll it out with `tinymlops rollout start {workload}`, or build something new first",
+        )
+
+
+def next_version(workload: str) -> int:
+    """Number of the next release."""
+    return max(Premises.from_environment().records().versions(workload), default=0) + 1
+
+
+@task(task_run_name="describe {candidate.measurement.variant.recipe} on {candidate.profile.name}", tags=["docker"])
+def describe_variant(workload: str, seed: int, candidate: Candidate, version: int) -> Manifest:
+    """Write a variant's manifest; its self-test runs on the device."""
+    recipe = candidate.measurement.variant.recipe
+    with StepProgress(f"manifest of {recipe} for {candidate.profile.name}") as progress:
+        bench = workbench()
+        bench.prepare(candidate.profile, progress.say)
+        manifest = describe(
+            candidate.tflite,
+            candidate.measurement,
+            candidate.profile,
+            load_workload(workload, seed),
+            version=version,
+            cost=candidate.cost,
+            bench=bench,
+            on_progress=progress.say,
+        )
+        progress.say("written")
+        return manifest
+
+
+@task(tags=["release"])
+def publish_release(
+    manifests: list[Manifest], candidates: tuple[Candidate, ...], registered: Registered, why: str
+) -> ReleaseRecord:
+    """Seal, sign, publish; then note it in the promotion log."""
+    models = {one.measurement.variant.sha256: one.tflite for one in candidates}
+    with StepProgress(f"release {manifests[0].version} of {registered.workload}") as progress:
+        progress.say("sealing and signing")
+        publisher = Premises.from_environment().publisher(passphrase_from_environment)
+        record = publisher.publish(manifests, models, why=why, now_s=time.time())
+        note_release(registered, record.version, why, settings=RegistrySettings.from_environment())
+        progress.say("published")
+    return record
+
+
+@task(tags=["report"])
+def show_release(record: ReleaseRecord) -> None:
+    """A table of the release in the Prefect UI."""
+    rows = [
+        {
+            "device": one.profile,
+            "variant": one.recipe,
+            "model": one.sha256[:12],
+            "whole, bytes": next(package.bytes for package in record.packages[one.sha256] if not package.base),
+            "smallest, bytes": record.packages[one.sha256][0].bytes,
+        }
+        for one in record.variants
+    ]
+    create_table_artifact(
+        rows, key=f"{record.workload}-release", description=f"Release {record.version} of {record.workload}"
+    )
