@@ -25,7 +25,7 @@ def find(connection: Connection, device_id: str) -> Device | None:
     return found[0] if found else None
 
 
-def choose(
+def choose(  # noqa: PLR0913 - each narrows the choice
     connection: Connection,
     *,
     ids: Iterable[str] | None = None,
@@ -33,6 +33,8 @@ def choose(
     tags: Collection[str] = (),
     regions: Collection[str] = (),
     revoked: bool = False,
+    after: str = "",
+    limit: int | None = None,
 ) -> tuple[Device, ...]:
     """Devices that fit every condition that is given, in the order of their ids.
 
@@ -43,6 +45,8 @@ def choose(
         tags: At least one of these.
         regions: One of these.
         revoked: Whether revoked devices are meant too.
+        after: Only ids behind this one.
+        limit: At most so many.
     """
     c = tables.devices.c
     conditions: list[ColumnElement[bool]] = []
@@ -54,10 +58,12 @@ def choose(
         conditions.append(c.device_id.in_(select(tables.tags.c.device_id).where(tables.tags.c.tag.in_(tags))))
     if not revoked:
         conditions.append(c.revoked_s.is_(None))
+    if after:
+        conditions.append(c.device_id > after)
     if ids is None:
-        return _read(connection, conditions)
-    parts = (_read(connection, [*conditions, c.device_id.in_(part)]) for part in in_parts(sorted(set(ids))))
-    return tuple(device for part in parts for device in part)
+        return _read(connection, conditions, limit)
+    parts = (_read(connection, [*conditions, c.device_id.in_(part)], limit) for part in in_parts(sorted(set(ids))))
+    return tuple(device for part in parts for device in part)[:limit]
 
 
 def revoke(connection: Connection, device_id: str, *, now_s: float) -> Device:
@@ -82,8 +88,10 @@ def in_parts(items: Sequence[str]) -> Iterator[list[str]]:
         yield part
 
 
-def _read(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> tuple[Device, ...]:
-    chosen = select(tables.devices).where(*conditions).order_by(tables.devices.c.device_id)
+def _read(
+    connection: Connection, conditions: Sequence[ColumnElement[bool]], limit: int | None = None
+) -> tuple[Device, ...]:
+    chosen = select(tables.devices).where(*conditions).order_by(tables.devices.c.device_id).limit(limit)
     rows = connection.execute(chosen).all()
     own = select(tables.tags)
     if len(rows) <= _MOST_IN_A_LIST:  # else reading all of them is quicker than naming the devices

@@ -129,7 +129,7 @@ class Fleet:
         with self._database.reading() as connection:
             return devices.find(connection, device_id)
 
-    def devices(
+    def devices(  # noqa: PLR0913 - each narrows the choice
         self,
         *,
         ids: Iterable[str] | None = None,
@@ -137,6 +137,8 @@ class Fleet:
         tags: Collection[str] = (),
         regions: Collection[str] = (),
         revoked: bool = False,
+        after: str = "",
+        limit: int | None = None,
     ) -> tuple[Device, ...]:
         """Devices that fit every condition that is given, in the order of their ids.
 
@@ -146,9 +148,20 @@ class Fleet:
             tags: At least one of these.
             regions: One of these.
             revoked: Whether revoked devices are meant too.
+            after: Only ids behind this one.
+            limit: At most so many.
         """
         with self._database.reading() as connection:
-            return devices.choose(connection, ids=ids, profiles=profiles, tags=tags, regions=regions, revoked=revoked)
+            return devices.choose(
+                connection,
+                ids=ids,
+                profiles=profiles,
+                tags=tags,
+                regions=regions,
+                revoked=revoked,
+                after=after,
+                limit=limit,
+            )
 
     # Requests and health
 

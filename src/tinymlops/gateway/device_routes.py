@@ -1,0 +1,161 @@
+"""What devices ask."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Request, Response
+from starlette.responses import RedirectResponse, StreamingResponse
+
+from tinymlops.files import sha256
+from tinymlops.gateway.authentication import Signed
+from tinymlops.gateway.files import TIMESTAMP, byte_range, target_key
+from tinymlops.gateway.problems import RETRY_S, Refusal, json_response
+from tinymlops.gateway.services import Gateway
+from tinymlops.store import NotFoundError
+from tinymlops.wire.encoding import decode, decode_packed, encode
+from tinymlops.wire.identity import PublicKeys
+from tinymlops.wire.messages import (
+    Acknowledgement,
+    Enrolment,
+    EnrolmentRequest,
+    HealthReport,
+    Problem,
+    TelemetryBatch,
+    TimeAnswer,
+    TimeRequest,
+)
+
+_FOR_EVER = "private, max-age=31536000, immutable"
+_LOOK_EACH_TIME = "private, no-cache"
+
+
+def device_routes(gateway: Gateway) -> APIRouter:
+    """The routes of devices; each request is signed."""
+    router = APIRouter(prefix="/v1")
+    answers = _DeviceAnswers(gateway)
+    for method, path, answer in (
+        ("POST", "/enrol", answers.enrol),
+        ("GET", "/metadata/{name}", answers.metadata),
+        ("GET", "/targets/{path:path}", answers.target),
+        ("POST", "/health", answers.health),
+        ("POST", "/time", answers.time),
+        ("POST", "/telemetry", answers.telemetry),
+    ):
+        router.add_api_route(path, answer, methods=[method], response_model=None)
+    return router
+
+
+class _DeviceAnswers:
+    """One method for each route."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._authenticator = gateway.authenticator
+        self._settings = gateway.settings
+
+    async def enrol(self, request: Request) -> Response:
+        """Let a device in that brings a code and proves that it holds its key.
+
+        The nonce is kept at the end, so a request that is played again gets nothing either.
+        """
+        most_bytes = self._settings.small_body_bytes
+        async with self._authenticator.enrolling(request, most_bytes=most_bytes) as (body, claimed):
+            wanted = decode(body, EnrolmentRequest, what="the request to enrol")
+            device_id = PublicKeys(wanted.signing_key, wanted.sealing_key).device_id
+            if claimed.device_id != device_id:
+                raise Refusal(
+                    401, "signature", Problem("the request names another device than its keys", "use the agent")
+                )
+            self._authenticator.check_enrolling(request, body, claimed, wanted.signing_key)
+            now_s = self._gateway.clock()
+            ticket = await self._gateway.in_thread(lambda: self._gateway.fleet.enrol(wanted, now_s=now_s))
+            request.state.device = device_id
+            root = await self._root(ticket.root_version)
+            await self._authenticator.admit(Signed(device_id, claimed.nonce, body))
+        return json_response(
+            Enrolment(
+                device_id=device_id, root=root, gateway_key=self._gateway.key.public, poll_s=self._settings.poll_s
+            )
+        )
+
+    async def metadata(self, request: Request, name: str) -> Response:
+        """A file of the signed repository's metadata."""
+        async with self._asked(request):
+            content = await self._gateway.files.metadata(name)
+        if name != TIMESTAMP:
+            return Response(content, headers={"Cache-Control": _FOR_EVER}, media_type="application/json")
+        headers = {"ETag": f'"{sha256(content)}"', "Cache-Control": _LOOK_EACH_TIME}
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
+        return Response(content, headers=headers, media_type="application/json")
+
+    async def target(self, request: Request, path: str) -> Response:
+        """A package, a manifest, or what this device is offered."""
+        async with self._asked(request) as signed:
+            key = target_key(path, signed.device_id)
+            return await self._target(request, key)
+
+    async def health(self, request: Request) -> Response:
+        """Keep a report, durably, and say so."""
+        async with self._authenticator.signed(request, most_bytes=self._settings.small_body_bytes) as signed:
+            request.state.device = signed.device_id
+            report = decode(signed.body, HealthReport, what="the health report")
+            admission = await self._authenticator.admit(signed, report)
+        return json_response(Acknowledgement(through=max(admission.sequence, 0), poll_s=self._settings.poll_s))
+
+    async def time(self, request: Request) -> Response:
+        """The time, with the gateway's word for it; the one route where the device's own clock does not matter."""
+        most_bytes = self._settings.small_body_bytes
+        async with self._authenticator.signed(request, most_bytes=most_bytes, timed=False) as signed:
+            request.state.device = signed.device_id
+            wanted = decode(signed.body, TimeRequest, what="the request for the time")
+            await self._authenticator.admit(signed)
+        answer = TimeAnswer(now_s=self._gateway.clock(), nonce=wanted.nonce)
+        return json_response(self._gateway.key.sign(encode(answer)))
+
+    async def telemetry(self, request: Request) -> Response:
+        """Keep records, each one once, durably, and say how far."""
+        async with self._authenticator.signed(request, most_bytes=self._settings.telemetry_body_bytes) as signed:
+            request.state.device = signed.device_id
+            batch = decode_packed(signed.body, TelemetryBatch, what="the telemetry")
+            await self._authenticator.admit(signed)
+            through = await self._gateway.in_thread(lambda: self._gateway.inbox.keep(signed.device_id, batch))
+        return json_response(Acknowledgement(through=through))
+
+    @contextlib.asynccontextmanager
+    async def _asked(self, request: Request) -> AsyncIterator[Signed]:
+        """A request without a body that counts."""
+        async with self._authenticator.signed(request, most_bytes=0) as signed:
+            request.state.device = signed.device_id
+            await self._authenticator.admit(signed)
+            yield signed
+
+    async def _root(self, version: int) -> bytes:
+        try:
+            return await self._gateway.files.metadata(f"{version}.root.json")
+        except NotFoundError as error:
+            problem = Problem(
+                "the repository that this code was made for is not here", "tell the owner; then try again"
+            )
+            raise Refusal(503, "storage", problem, {"Retry-After": str(RETRY_S)}) from error
+
+    async def _target(self, request: Request, key: str) -> Response:
+        files, settings = self._gateway.files, self._settings
+        if settings.redirects and key.startswith("targets/releases/"):
+            url = await files.url(key, settings.redirect_s)
+            if url is not None:
+                return RedirectResponse(url, 307, headers={"Cache-Control": "no-store"})
+        content = await files.target(key)
+        size = await files.size(key) if content is None else len(content)
+        asked = byte_range(request.headers.get("range"), size)
+        start, end = asked or (0, size)
+        headers = {"Accept-Ranges": "bytes", "Cache-Control": _FOR_EVER}
+        if asked:
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+        status, kind = (206 if asked else 200), "application/octet-stream"
+        if content is not None:
+            return Response(content[start:end], status, headers, media_type=kind)
+        headers["Content-Length"] = str(end - start)
+        return StreamingResponse(files.parts(key, start, end), status, headers, media_type=kind)

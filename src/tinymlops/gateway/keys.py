@@ -1,0 +1,87 @@
+"""The gateway's own key: it signs the time, and enrolment codes name it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
+from tinymlops.errors import FormatError, SetupError, StorageError, UsageError
+from tinymlops.wire.messages import SignedBytes
+
+
+class GatewayKey:
+    """An Ed25519 key.
+
+    Args:
+        private: The key.
+    """
+
+    def __init__(self, private: Ed25519PrivateKey) -> None:
+        self._private = private
+        self.public = private.public_key().public_bytes_raw()
+
+    @classmethod
+    def generate(cls) -> GatewayKey:
+        """A fresh key that is nowhere but in memory."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def create(cls, path: Path) -> GatewayKey:
+        """A fresh key, kept in ``path`` (PKCS #8 PEM, for its owner's eyes only).
+
+        Raises:
+            UsageError: The file exists: every code and device that names its key would be cut off.
+            StorageError: It can't be written.
+        """
+        private = Ed25519PrivateKey.generate()
+        content = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except FileExistsError as error:
+            raise UsageError(
+                f"there is a gateway key in {path} already", "keep it: enrolment codes and devices know it by name"
+            ) from error
+        except OSError as error:
+            raise StorageError(f"{path} can't be written ({error.strerror})", "choose another --key") from error
+        return cls(private)
+
+    @classmethod
+    def load(cls, path: Path) -> GatewayKey:
+        """The key in ``path``.
+
+        Raises:
+            SetupError: There is none, or others may read it.
+            FormatError: It is no Ed25519 key.
+        """
+        try:
+            content, mode = path.read_bytes(), path.stat().st_mode
+        except OSError as error:
+            raise SetupError(
+                f"there is no gateway key in {path} ({error.strerror})", "make one with `tinymlops gateway init`"
+            ) from error
+        if mode & 0o077:
+            raise SetupError(f"others may read the gateway key {path}", f"run `chmod 600 {path}`")
+        try:
+            private = load_pem_private_key(content, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise _no_key(path) from error
+        if not isinstance(private, Ed25519PrivateKey):
+            raise _no_key(path)
+        return cls(private)
+
+    def sign(self, content: bytes) -> SignedBytes:
+        """``content`` with the gateway's word for it."""
+        return SignedBytes(content, self._private.sign(content))
+
+
+def _no_key(path: Path) -> FormatError:
+    return FormatError(f"{path} holds no Ed25519 key in PEM", "restore the file from its copy")

@@ -1,0 +1,99 @@
+"""What can be set about a gateway; read once, when it starts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from tinymlops.errors import UsageError
+
+_SHORTEST_TOKEN = 16
+TOKEN_VARIABLE, TOKEN_FILE_VARIABLE = "TINYMLOPS_OPERATOR_TOKEN", "TINYMLOPS_OPERATOR_TOKEN_FILE"
+
+
+class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How often is too often, as ``"<number>/<second, minute, hour or day>"``.
+
+    Attributes:
+        address: Requests from one IP address (one /64 of IPv6) before anything is looked at. Wide, since a whole site
+            may share an address.
+        device: Requests of one device, once its signature holds: nobody else can use them up.
+        enrolment: Enrolments tried from one IP address.
+        storage: Where the counts are kept, as an address of the package ``limits`` (``redis://…``), so that several
+            gateways share them; None for the memory of this process.
+    """
+
+    address: str = "30000/minute"
+    device: str = "600/minute"
+    enrolment: str = "60/minute"
+    storage: str | None = None
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a gateway behaves.
+
+    Attributes:
+        operator_token_sha256: Digest of the bearer token for the operator's routes, hexadecimal; None shuts them.
+        poll_s: How often devices shall ask for news, in seconds.
+        rates: How often is too often; None for no limit, as with a simulated clock.
+        small_body_bytes: Largest body of any route but telemetry.
+        telemetry_body_bytes: Largest body of telemetry.
+        bodies_bytes: Bodies held in memory at once, all requests together; more are told to come back.
+        body_timeout_s: How long a body may take to arrive, in seconds.
+        timestamp_ttl_s: How long the newest timestamp is believed without looking, in seconds; 0 to look always.
+        cache_bytes: Metadata and packages held in memory.
+        redirects: Whether packages are fetched from the store itself, by a signed URL, where it can make one.
+        redirect_s: How long such a URL lasts, in seconds.
+    """
+
+    operator_token_sha256: str | None = None
+    poll_s: float = 3600.0
+    rates: RateLimits | None = RateLimits()
+    small_body_bytes: int = 128 * 1024
+    telemetry_body_bytes: int = 1024 * 1024
+    bodies_bytes: int = 64 * 1024 * 1024
+    body_timeout_s: float = 20.0
+    timestamp_ttl_s: float = 1.0
+    cache_bytes: int = 64 * 1024 * 1024
+    redirects: bool = False
+    redirect_s: int = 600
+
+
+def operator_token(file: Path | None = None) -> str | None:
+    """Digest of the operator's token, for `GatewaySettings`; the token itself is not kept.
+
+    Args:
+        file: Holds it, else the file named by ``TINYMLOPS_OPERATOR_TOKEN_FILE``, else the token is the variable
+            ``TINYMLOPS_OPERATOR_TOKEN``, else there is none.
+
+    Raises:
+        UsageError: The file can't be read or others may read it, or the token is too short.
+    """
+    named = os.environ.get(TOKEN_FILE_VARIABLE)
+    file = file or (Path(named) if named else None)
+    token = os.environ.get(TOKEN_VARIABLE) if file is None else _private_text(file)
+    if not token:
+        return None
+    if len(token) < _SHORTEST_TOKEN:
+        raise UsageError(
+            f"the operator's token has fewer than {_SHORTEST_TOKEN} characters",
+            "make one with `openssl rand -base64 32`",
+        )
+    return token_digest(token)
+
+
+def token_digest(token: str) -> str:
+    """What is kept of a token, hexadecimal."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _private_text(file: Path) -> str:
+    try:
+        if file.stat().st_mode & 0o077:
+            raise UsageError(f"others may read {file}", f"run `chmod 600 {file}`")
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the token file {file} can't be read", "check its name and its owner") from error
