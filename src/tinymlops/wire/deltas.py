@@ -55,8 +55,8 @@ def apply(encoding: str, payload: bytes | bytearray, *, base: bytes | None, size
 
 def _decompress(payload: bytes | bytearray, size: int, prefix: bytes | None = None) -> bytes:
     options = {int(zstd.DecompressionParameter.window_log_max): _MOST_WINDOW_LOG}
-    dictionary = zstd.ZstdDict(prefix, is_raw=True).as_prefix if prefix else None
     try:
+        dictionary = zstd.ZstdDict(prefix, is_raw=True).as_prefix if prefix else None
         decompressor = zstd.ZstdDecompressor(dictionary, options)
         content = decompressor.decompress(payload, max_length=size + 1)
     except (zstd.ZstdError, ValueError) as error:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tinymlops.wire.assignment import Assignment, Offer, PackageOffer, VariantOffer
@@ -161,4 +159,4 @@ def name_of(value: object) -> str:
 
 def changed_version(value: Versioned, version: int) -> Versioned:
     fields = {name: getattr(value, name) for name in value.__struct_fields__}
-    return cast(Versioned, type(value)(**{**fields, "v": version}))
+    return type(value)(**{**fields, "v": version})
