@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from tinymlops.errors import RefusedError, UntrustedError
+from tinymlops.errors import RefusedError, UntrustedError, UsageError
 from tinymlops.wire.identity import DeviceKeys, verify
 
 CLOCK_WINDOW_S = 300
@@ -80,8 +80,12 @@ def sign(request: Request, keys: DeviceKeys, *, now_s: float) -> dict[str, str]:
         now_s: Seconds since 1970.
 
     Raises:
-        RefusedError: The method or target has characters that are not sent as they are.
+        UsageError: The method or target has characters that can't be sent as they are.
     """
+    if not _is_plain(request):
+        raise UsageError(
+            f"the target {request.target!r} can't be signed", "use capitals for the method, escape the path"
+        )
     nonce = base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode()
     created = max(0, int(now_s))
     parameters = f'{_COVERED};created={created};keyid="{keys.device_id}";alg="ed25519";nonce="{nonce}";tag="{_TAG}"'
@@ -122,9 +126,10 @@ def check(request: Request, claimed: RequestSignature, signing_key: bytes) -> No
         signing_key: Of the device named there, 32 bytes.
 
     Raises:
-        RefusedError: The method or target has characters that are never sent.
-        UntrustedError: Body or signature do not hold.
+        UntrustedError: Body or signature do not hold, or the target could be read in two ways.
     """
+    if not _is_plain(request):
+        raise UntrustedError("the method or target of the request has characters that nobody signs", "escape them")
     digest = _content_digest(request.body)
     if digest != claimed.content_digest:
         raise UntrustedError("the body of the request is not the one that was signed", "send it again")
@@ -140,9 +145,11 @@ def _content_digest(body: bytes) -> str:
     return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
 
 
+def _is_plain(request: Request) -> bool:
+    return bool(_METHOD.fullmatch(request.method) and _TARGET.fullmatch(request.target))
+
+
 def _base(request: Request, digest: str, parameters: str) -> bytes:
-    if not (_METHOD.fullmatch(request.method) and _TARGET.fullmatch(request.target)):
-        raise RefusedError("the request's method or target can't be signed", "use capitals, and escape the path")
     path, _, query = request.target.partition("?")
     lines = (
         f'"@method": {request.method}',
