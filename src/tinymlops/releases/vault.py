@@ -70,7 +70,7 @@ class Vault:
         return self._opened[key_id]
 
     def list(self) -> Iterator[str]:
-        """All ids, in order."""
+        """All ids."""
         return (found.key.removeprefix(_PREFIX) for found in self._store.list(_PREFIX))
 
     def _open(self, key_id: str) -> bytes:

@@ -83,6 +83,8 @@ class DirectoryStore:
             try:
                 os.link(temporary, path)
             except FileExistsError:
+                if path.is_dir():
+                    raise
                 return None
             _sync(folder)
         return _etag(content)
@@ -184,10 +186,9 @@ class DirectoryStore:
             os.close(descriptor)
 
     def _walk(self, folder: Path) -> Iterator[Listed]:
-        # A folder sorts as its name with a slash: that makes the walk's order the order of whole keys.
         try:
             with os.scandir(folder) as found:
-                entries = sorted(found, key=lambda entry: entry.name + "/" * entry.is_dir(follow_symlinks=False))
+                entries = sorted(found, key=lambda entry: entry.name)
         except (FileNotFoundError, NotADirectoryError):
             return
         for entry in entries:

@@ -128,7 +128,7 @@ class ObjectStore(Protocol):
         ...
 
     def list(self, prefix: str = "") -> Iterator[Listed]:
-        """All keys that begin with ``prefix``, in the order of their UTF-8 bytes, fetched page by page."""
+        """All keys that begin with ``prefix``, each once, fetched page by page; servers differ in the order."""
         ...
 
     def delete(self, key: str) -> None:

@@ -40,6 +40,7 @@ def in_our_words(address: str, endpoint: str | None, missing: NotFoundError | No
         missing: What to raise if a key is not there; None where only the bucket can be missing.
     """
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+    from botocore.exceptions import ConnectionError as ConnectionFailure
     from urllib3.exceptions import HTTPError
 
     where = endpoint or "AWS S3"
@@ -51,7 +52,7 @@ def in_our_words(address: str, endpoint: str | None, missing: NotFoundError | No
         raise RefusedError(
             f"there are no keys for {where}", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ) from error
-    except (HTTPClientError, HTTPError) as error:
+    except (HTTPClientError, ConnectionFailure, HTTPError) as error:
         raise UnreachableError(
             f"{where} does not answer ({type(error).__name__})",
             "check the endpoint and the network, then run the same command again",
