@@ -1,0 +1,59 @@
+"""What can be set about an agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tinymlops.wire.device_state import BALANCED, Network
+
+_KIB, _MIB = 1024, 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What an agent takes from the network at most, and how long it waits for it.
+
+    Attributes:
+        answer_bytes: Largest answer but metadata and targets.
+        packages_bytes: Largest package, unless its target is smaller.
+        grace_s: How long an answer may take in any case.
+        least_bytes_per_s: After that, a slower one is given up.
+        saved_every_bytes: A download that breaks off loses no more than this.
+    """
+
+    answer_bytes: int = 256 * _KIB
+    packages_bytes: int = 512 * _MIB
+    grace_s: float = 20.0
+    least_bytes_per_s: float = 1024.0
+    saved_every_bytes: int = 256 * _KIB
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentSettings:
+    """How an agent behaves.
+
+    Attributes:
+        quota_bytes: Disk that the whole state folder may take.
+        observations_bytes: Of that, for observations; the oldest are dropped first.
+        receipts_bytes: Of that, for receipts; never dropped: when it is full, no more are taken.
+        poll_s: How often to ask for news, unless the gateway says otherwise.
+        most_backoff_s: Longest wait after failures.
+        trial_s: How long a release serves on trial at least before an acknowledged report of its health confirms it.
+        offline_trial_s: How long without a gateway until a release that answers its queries is confirmed all the same.
+        trial_starts: Starts of the agent within one trial after which the release counts as a crash loop.
+        network: What a download costs here.
+        preference: Speed (0) or accuracy (1) where a call does not say.
+        limits: Of the network.
+    """
+
+    quota_bytes: int = 512 * _MIB
+    observations_bytes: int = 16 * _MIB
+    receipts_bytes: int = 16 * _MIB
+    poll_s: float = 3600.0
+    most_backoff_s: float = 3600.0
+    trial_s: float = 10.0
+    offline_trial_s: float = 3600.0
+    trial_starts: int = 3
+    network: Network = Network.UNMETERED
+    preference: float = BALANCED
+    limits: Limits = field(default_factory=Limits)
