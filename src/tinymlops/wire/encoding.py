@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -84,9 +85,15 @@ def _version_of(decoder: Callable[..., Any], content: bytes | bytearray | memory
 def _refuse_unknown_version(value: object, kind: type[msgspec.Struct], what: str) -> None:
     if not isinstance(value, Versioned) or not issubclass(kind, Versioned):
         return
-    known = next(field.default for field in msgspec.structs.fields(kind) if field.name == "v")
+    known = _known_version(kind)
     if value.v != known:
         raise FormatError(
             f"{what or kind.__name__} is of version {value.v}, and this software knows version {known}",
             "update the older side of the two",
         )
+
+
+@functools.cache
+def _known_version(kind: type[msgspec.Struct]) -> Any:
+    # Kept: to read the fields of a type takes a hundred times as long as to decode a value of it.
+    return next(field.default for field in msgspec.structs.fields(kind) if field.name == "v")
