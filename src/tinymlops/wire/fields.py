@@ -29,8 +29,8 @@ Count = Annotated[int, Meta(ge=0, lt=2**53)]
 """As far as every JSON reader counts exactly."""
 Moment = Annotated[float, Meta(ge=0, lt=2**40)]
 """Seconds since 1970."""
-Delay = Annotated[float, Meta(ge=0, le=7 * 86400)]
-"""Seconds; at most a week, so that no answer can send a device to sleep for good."""
+Delay = Annotated[float, Meta(ge=0, le=31 * 86400)]
+"""Seconds; at most a month, so that no answer can send a device to sleep for good."""
 Microseconds = Annotated[float, Meta(ge=0, lt=1e12)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
+from backports import zstd
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tests.unit.wire import golden
 from tinymlops.wire.assignment import Assignment, Offer, PackageOffer, VariantOffer
 from tinymlops.wire.device_state import VariantCost
 from tinymlops.wire.encoding import Versioned, encode
@@ -34,9 +38,10 @@ GATEWAY_KEY = GATEWAY.public_key().public_bytes_raw()
 ROOT = b'{"signed": "the TUF root metadata"}'
 CONTENT_KEY = bytes(range(160, 192))
 KEY_ID = "activity-7-int8"
-PAYLOAD = b"the payload of a model"
-DIGEST = "5d" * 32
-FACTS = SealedModel(key_id=KEY_ID, encoding="zstd", sha256=DIGEST, size=1000)
+MODEL = bytes(range(250)) * 4
+DIGEST = hashlib.sha256(MODEL).hexdigest()
+PAYLOAD = zstd.compress(MODEL)
+FACTS = SealedModel(key_id=KEY_ID, encoding="zstd", sha256=DIGEST, size=len(MODEL))
 CODE = EnrolmentCode(bytes(range(15)), EnrolmentCode.new(ROOT, GATEWAY_KEY).anchor)
 REQUEST = Request("POST", "/v1/health?retry=1", b'{"a":1}')
 
@@ -87,8 +92,8 @@ ASSIGNMENT = Assignment(
                         PackageOffer(
                             path="releases/activity/7/int8.tmz",
                             key_id=KEY_ID,
-                            wrapped_key=bytes(range(80, 160)),
-                            bytes=4096,
+                            wrapped_key=golden.WRAPPED_KEY,
+                            bytes=len(golden.PACKAGE_CHACHA20),
                         ),
                     ),
                 ),
@@ -102,7 +107,7 @@ HEADER = PackageHeader(
     encoding="zstd",
     sha256=DIGEST,
     size=1000,
-    payload_bytes=len(PAYLOAD),
+    payload_bytes=270,
     nonce_prefix=bytes(range(7)),
 )
 TIME = TimeAnswer(now_s=float(NOW_S), nonce=bytes(range(16)))
