@@ -9,9 +9,12 @@ import traceback
 import click
 
 from tinymlops import __version__
+from tinymlops.cli.agent import agent
 from tinymlops.cli.benchmark import benchmark
 from tinymlops.cli.build import build
 from tinymlops.cli.doctor import doctor
+from tinymlops.cli.fleet import fleet
+from tinymlops.cli.gateway import gateway
 from tinymlops.cli.lists import devices, workloads
 from tinymlops.cli.release import release, releases
 from tinymlops.cli.rollout import rollout
@@ -29,7 +32,7 @@ def cli(debug: bool) -> None:
     del debug  # read by main(), which must know it also when click itself fails
 
 
-for command in (build, benchmark, release, releases, rollout, workloads, devices, doctor, ui):
+for command in (build, benchmark, release, releases, rollout, gateway, fleet, agent, workloads, devices, doctor, ui):
     cli.add_command(command)
 
 

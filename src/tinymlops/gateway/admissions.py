@@ -17,7 +17,6 @@ from tinymlops.fleet import Admission, Fleet, Heard
 from tinymlops.gateway.problems import RETRY_S, Refusal
 from tinymlops.wire.messages import Problem
 
-_MOST_IN_A_COMMIT = 500
 _MOST_WAITING = 20_000
 _PRUNE_EVERY_S = 5.0
 
@@ -30,10 +29,12 @@ class Admissions:
     Args:
         fleet: Keeps nonces and health.
         clock: Seconds since 1970.
+        most_in_a_commit: Requests that share a transaction at most.
     """
 
-    def __init__(self, fleet: Fleet, clock: Callable[[], float]) -> None:
+    def __init__(self, fleet: Fleet, clock: Callable[[], float], most_in_a_commit: int) -> None:
         self._fleet = fleet
+        self._most = most_in_a_commit
         self._clock = clock
         self._waiting: deque[Waiting] = deque()
         self._working: asyncio.Task[None] | None = None
@@ -70,7 +71,7 @@ class Admissions:
     async def _work(self) -> None:
         try:
             while self._waiting:
-                count = min(len(self._waiting), _MOST_IN_A_COMMIT)
+                count = min(len(self._waiting), self._most)
                 await self._commit([self._waiting.popleft() for _ in range(count)])
                 await self._prune()
         finally:

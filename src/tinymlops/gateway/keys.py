@@ -6,10 +6,18 @@ import os
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 
 from tinymlops.errors import FormatError, SetupError, StorageError, UsageError
+from tinymlops.files import write_atomic
 from tinymlops.wire.messages import SignedBytes
 
 
@@ -31,7 +39,10 @@ class GatewayKey:
 
     @classmethod
     def create(cls, path: Path) -> GatewayKey:
-        """A fresh key, kept in ``path`` (PKCS #8 PEM, for its owner's eyes only).
+        """A fresh key, kept in ``path`` (PKCS #8 PEM, for its owner's eyes only), with its public half beside it.
+
+        Args:
+            path: Ends in ``.pem``; the public half ends in ``.pub``.
 
         Raises:
             UsageError: The file exists: every code and device that names its key would be cut off.
@@ -46,6 +57,7 @@ class GatewayKey:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+            write_atomic(path.with_suffix(".pub"), _public_pem(private))
         except FileExistsError as error:
             raise UsageError(
                 f"there is a gateway key in {path} already", "keep it: enrolment codes and devices know it by name"
@@ -78,9 +90,34 @@ class GatewayKey:
             raise _no_key(path)
         return cls(private)
 
+    @staticmethod
+    def read_public(path: Path) -> bytes:
+        """The public half in ``path``: 32 bytes, for enrolment codes.
+
+        Raises:
+            SetupError: There is no such file.
+            FormatError: It is no Ed25519 public key.
+        """
+        try:
+            key = load_pem_public_key(path.read_bytes())
+        except OSError as error:
+            raise SetupError(
+                f"there is no public key of the gateway in {path} ({error.strerror})",
+                "make one with `tinymlops gateway init`, or copy the .pub file from the gateway",
+            ) from error
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise _no_key(path) from error
+        if not isinstance(key, Ed25519PublicKey):
+            raise _no_key(path)
+        return key.public_bytes_raw()
+
     def sign(self, content: bytes) -> SignedBytes:
         """``content`` with the gateway's word for it."""
         return SignedBytes(content, self._private.sign(content))
+
+
+def _public_pem(private: Ed25519PrivateKey) -> bytes:
+    return private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _no_key(path: Path) -> FormatError:

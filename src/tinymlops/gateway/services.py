@@ -60,7 +60,7 @@ class Gateway:
         self.key = key
         self.clock = clock
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="gateway")
-        self.admissions = Admissions(fleet, clock)
+        self.admissions = Admissions(fleet, clock, settings.most_in_a_commit)
         self.metrics = Metrics(fleet)
         self.inbox = Inbox(store, fleet)
         self.files = Files(

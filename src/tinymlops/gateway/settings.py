@@ -44,6 +44,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
         bodies_bytes: Bodies held in memory at once, all requests together; more are told to come back.
         body_timeout_s: How long a body may take to arrive, in seconds.
         timestamp_ttl_s: How long the newest timestamp is believed without looking, in seconds; 0 to look always.
+        most_in_a_commit: Requests that share a transaction at most.
         cache_bytes: Metadata and packages held in memory.
         redirects: Whether packages are fetched from the store itself, by a signed URL, where it can make one.
         redirect_s: How long such a URL lasts, in seconds.
@@ -57,6 +58,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     bodies_bytes: int = 64 * 1024 * 1024
     body_timeout_s: float = 20.0
     timestamp_ttl_s: float = 1.0
+    most_in_a_commit: int = 500
     cache_bytes: int = 64 * 1024 * 1024
     redirects: bool = False
     redirect_s: int = 600

@@ -1,0 +1,153 @@
+"""``tinymlops gateway``: what devices talk to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+KEY_VARIABLE = "TINYMLOPS_GATEWAY_KEY"
+
+
+class _RunByDefault(click.Group):
+    """Lets `tinymlops gateway --listen …` mean `tinymlops gateway run --listen …`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_RunByDefault)
+def gateway() -> None:
+    """Serve devices: let them in, give releases out, take health and telemetry; `run` unless another is named."""
+
+
+def _key_option(command: Any) -> Any:
+    words = f"The gateway's private key.  [default: {KEY_VARIABLE}, else gateway.pem in the state folder]"
+    return click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help=words)(command)
+
+
+@gateway.command()
+@_key_option
+def init(key: Path | None) -> None:
+    """Make the gateway's key. Enrolment codes name it, so keep it, and keep a copy of it."""
+    from tinymlops.gateway.keys import GatewayKey
+
+    path = key or key_path()
+    GatewayKey.create(path)
+    click.echo(f"{path}: the gateway's private key. Keep a copy where the gateway's disk can't take it down.")
+    click.echo(f"{path.with_suffix('.pub')}: its public half, which `tinymlops fleet code` needs.")
+
+
+@gateway.command()
+@click.option(
+    "--store", "store_address", help="Where the repository is.  [default: TINYMLOPS_STORE, else as `release`]"
+)
+@click.option("--database", "database_url", help="Record of the devices.  [default: TINYMLOPS_DATABASE, else SQLite]")
+@click.option("--listen", default="127.0.0.1:8700", show_default=True, help="Address and port.")
+@_key_option
+@click.option("--tls-cert", type=click.Path(path_type=Path, exists=True), help="Certificate chain in PEM, for HTTPS.")
+@click.option("--tls-key", type=click.Path(path_type=Path, exists=True), help="Its key.")
+@click.option("--trusted-proxy", "proxies", multiple=True, help="Whose X-Forwarded-For is believed; may be repeated.")
+@click.option(
+    "--operator-token-file", type=click.Path(path_type=Path), help="Opens /v1/devices, /v1/rollouts, /metrics."
+)
+@click.option("--poll", "poll_s", default=3600.0, show_default=True, help="Seconds between a device's questions.")
+@click.option("--device-rate", default="600/minute", show_default=True, help="Most requests of one device.")
+@click.option("--address-rate", default="30000/minute", show_default=True, help="Most requests from one IP address.")
+@click.option("--enrolment-rate", default="60/minute", show_default=True, help="Most enrolments from one IP address.")
+@click.option("--rate-storage", help="Where several gateways share those counts, for example redis://host:6379.")
+@click.option("--redirect", "redirects", is_flag=True, help="Let devices fetch packages from S3 by signed URLs.")
+def run(  # noqa: PLR0913, PLR0917 - one for each option
+    store_address: str | None,
+    database_url: str | None,
+    listen: str,
+    key: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    proxies: tuple[str, ...],
+    operator_token_file: Path | None,
+    poll_s: float,
+    redirects: bool,
+    **rates: str | None,
+) -> None:
+    """Answer devices until it is stopped (Ctrl-C or SIGTERM)."""
+    from tinymlops.fleet import open_fleet
+    from tinymlops.gateway import GatewaySettings, Listening, create_app, serve
+    from tinymlops.gateway.observing import configure_logging
+    from tinymlops.gateway.settings import operator_token
+    from tinymlops.store import open_store, probe
+
+    host, port = _address(listen)
+    listening = Listening(host=host, port=port, tls_cert=tls_cert, tls_key=tls_key, trusted_proxies=proxies)
+    settings = GatewaySettings(
+        operator_token_sha256=operator_token(operator_token_file),
+        poll_s=poll_s,
+        redirects=redirects,
+        rates=_rates(rates),
+    )
+    secret = _key(key)
+    store = open_store(store_address or default_store())
+    probe(store)
+    configure_logging()
+    with open_fleet(database_url or default_database()) as fleet:
+        app = create_app(settings, fleet, store, secret)
+        click.echo(f"The gateway answers at {listening.url} (Ctrl-C stops it).")
+        serve(app, listening)
+
+
+def key_path() -> Path:
+    """Where the gateway's key is unless somebody says otherwise."""
+    from tinymlops.project import state_folder
+
+    return Path(os.environ.get(KEY_VARIABLE) or state_folder() / "gateway.pem")
+
+
+def default_store() -> str:
+    """Where the repository is, by the environment or the state folder."""
+    from tinymlops.premises import Premises
+
+    return os.environ.get("TINYMLOPS_STORE") or Premises.from_environment().store
+
+
+def default_database() -> str:
+    """Where the record of the devices is, by the environment or the state folder."""
+    from tinymlops.fleet import database_address
+
+    return database_address()
+
+
+def _key(path: Path | None) -> Any:
+    """The key; made at the first start where nobody has chosen a place for it."""
+    from tinymlops.gateway.keys import GatewayKey
+
+    chosen = path or key_path()
+    if path is None and KEY_VARIABLE not in os.environ and not chosen.exists():
+        key = GatewayKey.create(chosen)
+        click.echo(f"A key for this gateway was made: {chosen}")
+        return key
+    return GatewayKey.load(chosen)
+
+
+def _rates(given: dict[str, str | None]) -> Any:
+    from tinymlops.gateway import RateLimits
+
+    return RateLimits(
+        address=given["address_rate"] or "",
+        device=given["device_rate"] or "",
+        enrolment=given["enrolment_rate"] or "",
+        storage=given["rate_storage"],
+    )
+
+
+def _address(text: str) -> tuple[str, int]:
+    from tinymlops.errors import UsageError
+
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise UsageError(f"{text!r} is no address to listen on", "write it like 127.0.0.1:8700 or [::]:8700")
+    return host, int(port)
