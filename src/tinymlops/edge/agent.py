@@ -41,6 +41,7 @@ from tinymlops.wire.messages import Acknowledgement, HealthReport, SignedBytes, 
 
 _FIRST_BACKOFF_S = 4.0
 _POLL_JITTER = 0.1
+_LEAST_POLL_S = 1.0
 _RECORDS_AT_ONCE = 500
 _BATCHES_AT_ONCE = 20
 
@@ -190,6 +191,7 @@ class Agent:
             return Cycle(self._backoff_s(error), error)
         self._failures = 0
         poll_s = self._poll_s if self._poll_s is not None else self.enrolled.answer.poll_s
+        poll_s = min(max(poll_s, _LEAST_POLL_S), self.settings.most_poll_s)
         if any(workload.on_trial for workload in self._workloads.values()):
             poll_s = min(poll_s, max(self.settings.trial_s, 1.0))
         return Cycle(poll_s * self._rng.uniform(1.0 - _POLL_JITTER, 1.0 + _POLL_JITTER))

@@ -107,7 +107,7 @@ def enrol(
 def _ask(link: Link, body: bytes) -> bytes:
     try:
         return link.post("/v1/enrol", body)
-    except WrongTimeError:
-        # The refusal named the gateway's time, which the link now signs with. Nobody vouches for it yet, and it
-        # decides nothing on this side.
-        return link.post("/v1/enrol", body)
+    except WrongTimeError as error:
+        # A device that starts in 1970 has nothing better yet than the time that the refusal named. Nobody vouches for
+        # it, and it decides nothing on this side.
+        return link.post("/v1/enrol", body, signed_at_s=error.now_s)

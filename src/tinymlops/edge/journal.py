@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from tinymlops.edge.storage import Folder
 from tinymlops.edge.transitions import Transition
 from tinymlops.errors import StorageError
+from tinymlops.wire.fields import one_line
 
 _FILE, _OLD = "journal", "journal.old"
 _MOST_BYTES = 64 * 1024
@@ -23,11 +24,16 @@ _QUIET = frozenset(
 """What happens at every round, or at every query."""
 
 
+def is_news(transition: Transition) -> bool:
+    """Whether people want to hear of a transition."""
+    return transition not in _QUIET
+
+
 def note(folder: Folder, now_s: float, transition: Transition, about: str) -> None:
     """Add a line about a transition, unless it is one of those that happen all the time."""
-    if transition in _QUIET:
+    if not is_news(transition):
         return
-    line = f"{datetime.fromtimestamp(now_s, UTC):%Y-%m-%d %H:%M:%S} {transition}: {about}\n"
+    line = f"{datetime.fromtimestamp(now_s, UTC):%Y-%m-%d %H:%M:%S} {transition}: {one_line(about)}\n"
     with contextlib.suppress(StorageError):
         if (folder.size(_FILE) or 0) > _MOST_BYTES:
             folder.move(_FILE, _OLD)

@@ -22,7 +22,17 @@ _LONGEST_TEXT = 300
 
 
 class WrongTimeError(RefusedError):
-    """The gateway holds the time of our request for wrong."""
+    """The gateway holds the time of our request for wrong.
+
+    Args:
+        now_s: The gateway's. Nobody signed it.
+        cause: See `TinyMLOpsError`.
+        next_step: See `TinyMLOpsError`.
+    """
+
+    def __init__(self, now_s: float, cause: str, next_step: str) -> None:
+        super().__init__(cause, next_step)
+        self.now_s = now_s
 
 
 class AbsentError(RefusedError):
@@ -84,15 +94,21 @@ class Link:
         self._clock = clock
         self._limits = limits
 
-    def post(self, target: str, body: bytes) -> bytes:
+    def post(self, target: str, body: bytes, *, signed_at_s: float | None = None) -> bytes:
         """The answer to a POST.
+
+        Args:
+            target: Path.
+            body: Of the request.
+            signed_at_s: The time that the request names, where it is not the trusted one.
 
         Raises:
             UnreachableError: No answer, or one that comes too slowly.
             RefusedError: The gateway says no.
             UntrustedError: The answer is longer than any.
         """
-        with self.open("POST", target, body=body, most_bytes=self._limits.answer_bytes) as answer:
+        most_bytes = self._limits.answer_bytes
+        with self.open("POST", target, body=body, most_bytes=most_bytes, signed_at_s=signed_at_s) as answer:
             return b"".join(answer.chunks)
 
     def get(self, target: str, *, most_bytes: int) -> bytes:
@@ -102,7 +118,14 @@ class Link:
 
     @contextmanager
     def open(
-        self, method: str, target: str, *, most_bytes: int, body: bytes = b"", headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        target: str,
+        *,
+        most_bytes: int,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        signed_at_s: float | None = None,
     ) -> Iterator[Body]:
         """The answer while it arrives; raises as `post` does, also in the middle.
 
@@ -112,9 +135,12 @@ class Link:
             most_bytes: Longest body that is accepted.
             body: Of the request.
             headers: Beside the signature, which does not cover them.
+            signed_at_s: See `post`.
         """
         begun = self._clock.monotonic()
-        signed = sign(Request(method, target, body), self._keys, now_s=self._clock.signing_time())
+        signed = sign(
+            Request(method, target, body), self._keys, now_s=self._clock.now() if signed_at_s is None else signed_at_s
+        )
         answer = self._transport.send(Call(method, target, {**signed, **(headers or {})}, body))
         try:
             if answer.status == 307 and method == "GET":
@@ -151,8 +177,7 @@ class Link:
         problem = self._problem(answer, target, begun)
         status, cause, step = answer.status, problem.error[:_LONGEST_TEXT], problem.next_step[:_LONGEST_TEXT]
         if status == 401 and problem.now_s is not None:
-            self._clock.hint(problem.now_s)
-            return WrongTimeError(cause, step)
+            return WrongTimeError(problem.now_s, cause, step)
         if status in {403, 404}:
             return AbsentError(status, cause, step)
         if status in {429, 503}:

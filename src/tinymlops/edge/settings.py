@@ -36,7 +36,7 @@ class AgentSettings:
         quota_bytes: Disk that the whole state folder may take.
         observations_bytes: Of that, for observations; the oldest are dropped first.
         receipts_bytes: Of that, for receipts; never dropped: when it is full, no more are taken.
-        poll_s: How often to ask for news, unless the gateway says otherwise.
+        most_poll_s: Longest time between two questions for news, whatever the gateway says.
         most_backoff_s: Longest wait after failures.
         trial_s: How long a release serves on trial at least before an acknowledged report of its health confirms it.
         offline_trial_s: How long without a gateway until a release that answers its queries is confirmed all the same.
@@ -49,7 +49,7 @@ class AgentSettings:
     quota_bytes: int = 512 * _MIB
     observations_bytes: int = 16 * _MIB
     receipts_bytes: int = 16 * _MIB
-    poll_s: float = 3600.0
+    most_poll_s: float = 24 * 3600.0
     most_backoff_s: float = 3600.0
     trial_s: float = 10.0
     offline_trial_s: float = 3600.0

@@ -67,7 +67,7 @@ class Spool:
         self._quotas = quotas
         self._observe = observe
         self._lock = threading.Lock()
-        self._state = _saved(folder)
+        self._state = saved_state(folder)
         self._unsynced: set[str] = set()
         last = max((self._repair(kind) for kind in Kind), default=0)
         self._next = max(last, self._state.through, self._state.dropped_through) + 1
@@ -232,6 +232,7 @@ def _records(content: bytes) -> Iterator[Record]:
         at += _FRAME.size + length
 
 
-def _saved(folder: Folder) -> SpoolState:
+def saved_state(folder: Folder) -> SpoolState:
+    """What is kept beside the segments; raises `FormatError` where it is damaged."""
     content = folder.read(f"{_HOME}/state.json")
     return SpoolState() if content is None else decode(content, SpoolState, what="the saved state of the spool")

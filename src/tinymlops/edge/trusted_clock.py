@@ -43,7 +43,6 @@ class TrustedClock:
         self._raised_at = clock.monotonic()
         self._signed: tuple[float, float] | None = None
         self._nonce = b""
-        self._hint_s: float | None = None
 
     def now(self) -> float:
         """Seconds since 1970."""
@@ -57,14 +56,6 @@ class TrustedClock:
     def monotonic(self) -> float:
         """Seconds since some moment."""
         return self._clock.monotonic()
-
-    def signing_time(self) -> float:
-        """What a request says about its time: `now`, or before anything is known, what the gateway asks for."""
-        return self._hint_s if self._hint_s is not None else self.now()
-
-    def hint(self, now_s: float) -> None:
-        """Note the time that a refusal named. It is not signed, so it decides nothing but what requests say."""
-        self._hint_s = now_s
 
     def is_worn(self) -> bool:
         """Whether the gateway should be asked: its last answer is old, or the device's own clock can't be right."""
@@ -95,7 +86,6 @@ class TrustedClock:
         self._folder.write(_FILE, encode(HighWater(at_s=told.now_s)))
         self._high_water_s, self._raised_at = told.now_s, self._clock.monotonic()
         self._signed = (told.now_s, self._clock.monotonic())
-        self._hint_s = None
         self._observe(Transition.CLOCK_ADVANCED, f"{told.now_s:.0f}")
 
 
