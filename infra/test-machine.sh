@@ -1,10 +1,11 @@
 #!/bin/sh
-# What the full tests need besides Python packages: a container engine, a browser, and a data set from Debian.
+# What the full tests need besides Python packages: a container engine, a browser, a data set and PostgreSQL from Debian.
 set -eu
 
 missing=""
 [ -x /usr/bin/chromium ] || missing="$missing chromium"
 [ -d /usr/share/datasets/fashion-mnist ] || missing="$missing dataset-fashion-mnist"
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         echo "The tests need Debian's packages$missing: install them, then run this again." >&2

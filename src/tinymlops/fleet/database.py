@@ -23,6 +23,7 @@ from tinymlops.project import state_folder
 
 NEWEST_SCHEMA = "0001"
 """Name of the last migration."""
+MIGRATIONS = Path(__file__).with_name("migrations")
 _BUSY_S = 30
 _MIGRATION_LOCK = 0x54_4D_4C_4F  # any number that no other program takes
 _READS = "reads"
@@ -194,7 +195,7 @@ def _upgrade(connection: Connection) -> bool:
 
     before = MigrationContext.configure(connection).get_current_revision()
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     try:
         command.upgrade(config, "head")
