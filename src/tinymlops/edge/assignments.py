@@ -42,9 +42,10 @@ class Assignments:
         new = decode(content, Assignment, what="the assignment")
         if new.device_id != self._device_id:
             raise UntrustedError("the assignment is for another device", "nothing of it is used")
-        if self.current is not None and new.counter <= self.current.counter and content != self._content:
+        seen = self.current.counter if self.current is not None else 0
+        if content != self._content and not new.may_follow(seen):
             raise UntrustedError(
-                f"the assignment has counter {new.counter}, and this device has seen {self.current.counter}",
+                f"the assignment has counter {new.counter}, and this device has seen {seen}",
                 "somebody plays an old one again, or two servers assign: nothing of it is used",
             )
         workloads = [offer.workload for offer in new.offers]

@@ -16,8 +16,14 @@ from tinymlops.errors import FormatError
 from tinymlops.wire.encoding import Versioned
 from tinymlops.wire.fields import Count, DeviceId, Moment, Sha256OrNothing, TargetPath, Word, WrappedKey
 
-__all__ = ["Assignment", "Offer", "PackageOffer", "TargetPath", "VariantOffer", "target_of"]
+__all__ = ["MOST_COUNTER_STEP", "Assignment", "Offer", "PackageOffer", "TargetPath", "VariantOffer", "target_of"]
 
+MOST_COUNTER_STEP = 2**20
+"""How far an assignment's counter may be ahead of the last one that a device took.
+
+Counters grow by one. Whoever has stolen the key that signs assignments could else use a device's up with a single one,
+and the owner, once back in charge, could never offer it anything again.
+"""
 _DEVICE_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -104,6 +110,10 @@ class Assignment(Versioned, frozen=True, kw_only=True):
         workloads = [offer.workload for offer in self.offers]
         if len(set(workloads)) != len(workloads):
             raise FormatError(f"two offers are for one workload: {', '.join(workloads)}", "make the assignment again")
+
+    def may_follow(self, counter: int) -> bool:
+        """Whether a device that has taken an assignment with ``counter`` (0 before the first) may take this one."""
+        return counter < self.counter <= counter + MOST_COUNTER_STEP
 
 
 def target_of(device_id: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 from backports import zstd
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -165,3 +166,11 @@ def name_of(value: object) -> str:
 def changed_version(value: Versioned, version: int) -> Versioned:
     fields = {name: getattr(value, name) for name in value.__struct_fields__}
     return type(value)(**{**fields, "v": version})
+
+
+def each_bit_flipped(content: bytes) -> Iterator[bytes]:
+    """``content`` with one bit changed, for each of its bits."""
+    for bit in range(8 * len(content)):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        yield bytes(changed)

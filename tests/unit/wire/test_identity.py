@@ -5,7 +5,7 @@ import itertools
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from tests.unit.wire.samples import KEYS, OTHER_KEYS
+from tests.unit.wire.samples import KEYS, OTHER_KEYS, each_bit_flipped
 from tinymlops.errors import FormatError, UntrustedError
 from tinymlops.wire.identity import _SMALL_ORDER_U, _SMALL_ORDER_Y, DeviceKeys, PublicKeys, verify
 
@@ -47,12 +47,10 @@ def test_a_signature_has_one_form() -> None:
         verify(KEYS.public.signing, signature[:32] + other_s.to_bytes(32, "little"), b"message", what="it")
 
 
-@pytest.mark.parametrize("bit", range(512))
-def test_no_bit_of_a_signature_may_flip(bit: int) -> None:
-    signature = bytearray(KEYS.sign(b"message"))
-    signature[bit // 8] ^= 1 << bit % 8
-    with pytest.raises(UntrustedError, match="the signature of the report does not hold"):
-        verify(KEYS.public.signing, bytes(signature), b"message", what="the report")
+def test_no_bit_of_a_signature_may_flip() -> None:
+    for changed in each_bit_flipped(KEYS.sign(b"message")):
+        with pytest.raises(UntrustedError, match="the signature of the report does not hold"):
+            verify(KEYS.public.signing, changed, b"message", what="the report")
 
 
 @pytest.mark.parametrize("signature", [b"", bytes(63), bytes(65), bytes(64)])

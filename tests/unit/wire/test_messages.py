@@ -3,7 +3,18 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tests.unit.wire.samples import GATEWAY, GATEWAY_KEY, KEYS, NOW_S, SENT, SENT_AS_JSON, SIGNED_TIME, TIME, name_of
+from tests.unit.wire.samples import (
+    GATEWAY,
+    GATEWAY_KEY,
+    KEYS,
+    NOW_S,
+    SENT,
+    SENT_AS_JSON,
+    SIGNED_TIME,
+    TIME,
+    each_bit_flipped,
+    name_of,
+)
 from tinymlops.errors import FormatError, UntrustedError
 from tinymlops.wire.encoding import Versioned, decode, encode
 from tinymlops.wire.messages import (
@@ -100,11 +111,9 @@ def test_a_signed_time_is_believed() -> None:
 
 
 def test_no_bit_of_a_signed_time_may_flip() -> None:
-    for bit in range(8 * len(SIGNED_TIME.content)):
-        changed = bytearray(SIGNED_TIME.content)
-        changed[bit // 8] ^= 1 << bit % 8
+    for changed in each_bit_flipped(SIGNED_TIME.content):
         with pytest.raises(UntrustedError, match="the signature of the time answer does not hold"):
-            SignedBytes(bytes(changed), SIGNED_TIME.signature).checked(GATEWAY_KEY, what="the time answer")
+            SignedBytes(changed, SIGNED_TIME.signature).checked(GATEWAY_KEY, what="the time answer")
 
 
 def test_a_device_can_not_sign_for_the_gateway() -> None:

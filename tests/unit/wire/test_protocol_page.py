@@ -26,7 +26,7 @@ from tests.unit.wire.samples import (
     TIME,
     name_of,
 )
-from tinymlops.wire.deltas import apply
+from tinymlops.wire.deltas import Encoding, apply
 from tinymlops.wire.encoding import Versioned, decode, decode_packed, encode
 from tinymlops.wire.enrolment_code import EnrolmentCode, secret_digest
 from tinymlops.wire.identity import DeviceKeys
@@ -66,6 +66,11 @@ def test_the_code_reads_and_writes_what_the_page_shows(value: Versioned) -> None
 @pytest.mark.parametrize("value", SENT_PACKED, ids=name_of)
 def test_the_code_reads_the_packed_values_of_the_page(value: Versioned) -> None:
     assert decode_packed(_bytes(name_of(value)), type(value)) == value
+
+
+def test_the_page_names_every_encoding() -> None:
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| .*(?:frame|stream)", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(rows) == sorted(Encoding)
 
 
 def test_the_keys_of_the_page() -> None:

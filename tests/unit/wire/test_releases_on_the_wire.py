@@ -15,9 +15,9 @@ from tinymlops.wire.assignment import Assignment, Offer, PackageOffer, VariantOf
 from tinymlops.wire.encoding import decode, encode
 from tinymlops.wire.manifest import MOST_MODEL_BYTES, Histogram, Manifest, SelfTest, Statistic, Tensor
 
-WORDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+WORDS = st.text("aB9._-", max_size=10).map("w".__add__)
 COUNTS = st.integers(0, 2**53 - 1)
-DIGESTS = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
+DIGESTS = st.binary(min_size=32, max_size=32).map(bytes.hex)
 WRAPPED = st.binary(min_size=80, max_size=80)
 
 
@@ -123,6 +123,23 @@ def test_an_assignment_out_of_bounds_is_refused(change: tuple[bytes, bytes]) -> 
     assert change[0] in content
     with pytest.raises(FormatError):
         decode(content.replace(*change, 1), Assignment)
+
+
+@pytest.mark.parametrize(
+    ("seen", "counter", "follows"),
+    [
+        (0, 0, False),
+        (0, 1, True),
+        (12, 11, False),
+        (12, 12, False),
+        (12, 13, True),
+        (12, 12 + 2**20, True),
+        (12, 13 + 2**20, False),
+        (12, 2**53 - 1, False),
+    ],
+)
+def test_a_counter_grows_and_can_not_be_used_up_at_once(seen: int, counter: int, follows: bool) -> None:
+    assert msgspec.structs.replace(ASSIGNMENT, counter=counter).may_follow(seen) == follows
 
 
 def test_a_device_has_one_target() -> None:

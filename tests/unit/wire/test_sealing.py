@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.wire.samples import CONTENT_KEY, FACTS, HEADER
+from tests.unit.wire.samples import CONTENT_KEY, FACTS, HEADER, each_bit_flipped
 from tinymlops.errors import FormatError, UntrustedError
 from tinymlops.wire import sealing
 from tinymlops.wire.encoding import encode_packed
@@ -95,11 +95,9 @@ def test_the_nonces_of_one_package_all_differ() -> None:
 @pytest.mark.usefixtures("small_chunks")
 def test_every_single_bit_counts(cipher: Cipher) -> None:
     package = seal(THREE_CHUNKS, CONTENT_KEY, FACTS, cipher)
-    for bit in range(8 * len(package)):
-        changed = bytearray(package)
-        changed[bit // 8] ^= 1 << bit % 8
+    for changed in each_bit_flipped(package):
         with pytest.raises(REJECTED):
-            unseal(bytes(changed), CONTENT_KEY)
+            unseal(changed, CONTENT_KEY)
 
 
 @ciphers
@@ -190,12 +188,11 @@ def test_chunks_of_the_real_size_hold_as_well(cipher: Cipher, offset: int) -> No
 
 
 @ciphers
-@pytest.mark.parametrize("bit", range(256))
-def test_no_other_key_opens_it(cipher: Cipher, bit: int) -> None:
-    key = bytearray(CONTENT_KEY)
-    key[bit // 8] ^= 1 << bit % 8
-    with pytest.raises(UntrustedError):
-        unseal(seal(b"payload", CONTENT_KEY, FACTS, cipher), bytes(key))
+def test_no_other_key_opens_it(cipher: Cipher) -> None:
+    package = seal(b"payload", CONTENT_KEY, FACTS, cipher)
+    for other in each_bit_flipped(CONTENT_KEY):
+        with pytest.raises(UntrustedError):
+            unseal(package, other)
 
 
 # --- sizes, and what is no package
