@@ -6,7 +6,7 @@ from securesystemslib.signer import Signer
 from tuf.api.metadata import DelegatedRole, Delegations, SuccinctRoles, Targets
 
 from tinymlops.errors import ReleaseError
-from tinymlops.releases.edition import Basis, Clock, Edition, utc_now
+from tinymlops.releases.edition import Basis, Clock, Edition, Signing, utc_now
 from tinymlops.releases.keyring import Keyring
 from tinymlops.releases.metadata_files import MetadataFiles, key_of
 from tinymlops.releases.repository import Repository
@@ -42,7 +42,7 @@ def create_repository(
     if store.put_if_absent(key_of(ROOT, 1), root) is None and store.get(key_of(ROOT, 1)) != root:
         raise _exists(store)
     keyring = keyring.with_(devices_key)
-    edition = Edition(Basis.nothing(files.root()), files, keyring=keyring, lifetimes=settings.lifetimes, now=now)
+    edition = Edition(Basis.nothing(files.root()), files, Signing(keyring, settings.lifetimes, now))
     for name, signed in _first_roles(devices_key, settings.bin_bits).items():
         edition.bring_in(name, signed)
     if not edition.commit():

@@ -8,6 +8,7 @@ timestamp replaces the one that both read has published. The other starts again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,30 +57,36 @@ class Basis(msgspec.Struct, frozen=True):
         return cls(root, timestamp, Snapshot(meta={}), None)
 
 
+@dataclass(frozen=True)
+class Signing:
+    """How editions are signed.
+
+    Attributes:
+        keyring: The keys of this machine.
+        lifetimes: Of what is signed.
+        now: The clock.
+        taken: Highest version of each role that was tried, so that whoever starts again need not try it once more.
+    """
+
+    keyring: Keyring
+    lifetimes: Lifetimes
+    now: Clock
+    taken: dict[str, int] = field(default_factory=dict)
+
+
 class Edition:
     """The repository as one timestamp names it, and changes to it that nobody sees before `commit`.
 
     Args:
         basis: What it starts from.
         files: The metadata in its store.
-        keyring: Signs what changes.
-        lifetimes: Of what is signed.
-        now: The clock.
+        signing: Keys, lifetimes, clock.
         sign_with: Roots that what is signed must satisfy; the one of ``basis`` unless given.
     """
 
-    def __init__(
-        self,
-        basis: Basis,
-        files: MetadataFiles,
-        *,
-        keyring: Keyring,
-        lifetimes: Lifetimes,
-        now: Clock,
-        sign_with: Sequence[Root] = (),
-    ) -> None:
+    def __init__(self, basis: Basis, files: MetadataFiles, signing: Signing, sign_with: Sequence[Root] = ()) -> None:
         self.basis = basis
-        self._files, self._keyring, self._lifetimes, self._now = files, keyring, lifetimes, now
+        self._files, self._signing = files, signing
         self._roots = sign_with or (basis.root,)
         self._known: dict[str, Targets] = {}
         self._changed: dict[str, Targets] = {}
@@ -133,7 +140,7 @@ class Edition:
             ReleaseError: A key that is needed is not here; nothing was written then.
         """
         for role in (*self._changed, SNAPSHOT, TIMESTAMP):
-            self._keyring.require(role, *self._signing_roles(role))
+            self._signing.keyring.require(role, *self._signing_roles(role))
         _, timestamp, snapshot, etag = msgspec.structs.astuple(self.basis)
         for role, meta in self._ready.items():
             snapshot.meta[f"{role}.json"] = meta
@@ -154,9 +161,10 @@ class Edition:
 
     def _write(self, role: str, signed: Targets | Snapshot, version: int) -> MetaFile:
         """Write the next free version; one that a publisher took and never committed stays unused."""
+        version = max(version, self._signing.taken.get(role, 0))
         while True:
             version += 1
-            signed.version = version
+            signed.version = self._signing.taken[role] = version
             content = self._signed(role, signed)
             if self._files.store.put_if_absent(key_of(role, version), content) is None:
                 continue
@@ -164,9 +172,9 @@ class Edition:
             return MetaFile(version) if is_bin(role) else MetaFile.from_data(version, content, ["sha256"])
 
     def _signed(self, role: str, signed: Targets | Snapshot | Timestamp) -> bytes:
-        signed.expires = (self._now() + self._lifetimes.of(role)).replace(microsecond=0)
+        signed.expires = (self._signing.now() + self._signing.lifetimes.of(role)).replace(microsecond=0)
         metadata: Metadata[Any] = Metadata(signed)
-        self._keyring.sign(metadata, *self._signing_roles(role))
+        self._signing.keyring.sign(metadata, *self._signing_roles(role))
         return to_bytes(metadata)
 
     def _signing_roles(self, role: str) -> list[Role]:

@@ -23,7 +23,7 @@ from tuf.api.metadata import Root, TargetFile, Targets
 
 from tinymlops.errors import ReleaseError, UntrustedError
 from tinymlops.files import sha256
-from tinymlops.releases.edition import Basis, Clock, Edition, utc_now
+from tinymlops.releases.edition import Basis, Clock, Edition, Signing, utc_now
 from tinymlops.releases.keyring import Keyring
 from tinymlops.releases.metadata_files import TIMESTAMP_KEY, MetadataFiles
 from tinymlops.releases.roles import TARGETS, RepositorySettings
@@ -68,6 +68,7 @@ class Repository:
         self.now = now
         self.files = MetadataFiles(store, trusted_root)
         self._seen = 0
+        self._taken: dict[str, int] = {}
 
     def publish_targets(self, targets: Mapping[str, Target]) -> Published:
         """List and store files under ``releases/``; one commit for all. Needs targets, snapshot and timestamp keys.
@@ -157,14 +158,8 @@ class Repository:
                 "restore the newer state: devices refuse the older one",
             )
         self._seen = basis.timestamp.version
-        return Edition(
-            basis,
-            self.files,
-            keyring=self.keyring,
-            lifetimes=self.settings.lifetimes,
-            now=self.now,
-            sign_with=sign_with,
-        )
+        signing = Signing(self.keyring, self.settings.lifetimes, self.now, self._taken)
+        return Edition(basis, self.files, signing, sign_with)
 
     def edit(
         self, change: Callable[[Edition], object], *, verify_with: Sequence[Root] = (), sign_with: Sequence[Root] = ()
@@ -179,6 +174,7 @@ class Repository:
             change(edition)
             if edition.commit():
                 basis = edition.basis
+                self._seen = basis.timestamp.version
                 return Published(timestamp=basis.timestamp.version, snapshot=basis.snapshot.version, attempts=attempt)
             time.sleep(random.uniform(0, min(_LONGEST_WAIT_S, 0.01 * 2**attempt)))  # noqa: S311 - no secret
         raise ReleaseError(
