@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from tinymlops.errors import ReleaseError, UnknownNameError
 from tinymlops.fleet import Device, Fleet, HealthOf
 from tinymlops.releases.assigning import Recipient, make_assignment
@@ -87,6 +89,7 @@ class Steering:
             stages=stages,
             limits=limits,
         )
+        rollout = msgspec.structs.replace(rollout, created_s=self._after_all_others())
         if self.fleet.save_rollout(name, encode(rollout), expected=None, now_s=self.clock()) is None:
             return self.load(name)
         return rollout
@@ -194,6 +197,10 @@ class Steering:
                     f"the roll-out {other.rollout_id} of {workload} is {other.status}",
                     f"let it end, or turn it back with `tinymlops rollout back {other.rollout_id}`",
                 )
+
+    def _after_all_others(self) -> float:
+        """The time, and later than any roll-out's beginning: the newest one decides, also if the clock went back."""
+        return max([self.clock(), *(one.created_s + 0.001 for one in self.rollouts())])
 
     def _release(self, workload: str, version: int | None) -> ReleaseRecord:
         if version is not None:

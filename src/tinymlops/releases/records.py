@@ -97,7 +97,7 @@ class Records:
             known = ", ".join(str(number) for number in self.versions(workload)) or "none yet"
             raise ReleaseError(
                 f"there is no release {version} of {workload}",
-                f"the releases are {known}; see `tinymlops release list`",
+                f"the releases are {known}; see `tinymlops releases`",
             ) from error
         return decode(content, ReleaseRecord, what=f"the record of release {version} of {workload}")
 

@@ -54,12 +54,14 @@ def pack(
     return bytes(builder.Output())
 
 
-def dense(features: int = 16, classes: int = 4, dtype: str = "int8", version: int = 4, lost: int = 0) -> bytes:
+def dense(
+    features: int = 16, classes: int = 4, dtype: str = "int8", version: int = 4, lost: int = 0, seed: int = 3
+) -> bytes:
     """One FULLY_CONNECTED layer, int8 (scales 0.5 in, 0.25 weights, 1.0 out) or float32, with seeded weights.
 
     The last ``lost`` weights are missing: the file reads, and an interpreter refuses it.
     """
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     whole = dtype == "int8"
     weights = rng.integers(-9, 10, (classes, features)).astype(np.int8 if whole else np.float32)
     bias = np.zeros(classes, np.int32 if whole else np.float32)
