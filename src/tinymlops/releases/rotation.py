@@ -50,6 +50,7 @@ def publish_root(repository: Repository, root: bytes, *, old_keys_lost: bool = F
             repository.edit(sign_anew, sign_with=(before, after))
         if repository.store.put_if_absent(key_of(ROOT, after.version), root) is None:
             raise ReleaseError(f"another root of version {after.version} came first", "draft it again from that one")
+        files.root()
     return repository.edit(sign_anew, verify_with=(after, before), sign_with=(after,))
 
 
