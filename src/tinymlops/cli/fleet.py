@@ -88,6 +88,7 @@ def list_devices(
 @_database_option
 def show(device: str, as_json: bool, database_url: str | None) -> None:
     """Show all that is known of DEVICE (its id, or the beginning of it)."""
+    from rich.markup import escape
     from rich.table import Table
 
     from tinymlops.cli import console
@@ -107,7 +108,7 @@ def show(device: str, as_json: bool, database_url: str | None) -> None:
         release = one.health
         told = f"release {release.version}, {release.phase}, {release.recipe or '-'}, {release.queries} queries, "
         told += f"{release.errors} errors" + (f": {release.reason}" if release.reason else "")
-        table.add_row(release.workload, told)
+        table.add_row(release.workload, escape(told))  # the device's own words: they style nothing and break nothing
     if offered is not None:
         versions = ", ".join(f"{offer.workload} {offer.version}" for offer in offered.offers) or "nothing"
         table.add_row("offered", f"{versions} (assignment {offered.counter}, {_moment(offered.issued_s)})")

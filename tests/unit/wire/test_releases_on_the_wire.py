@@ -187,11 +187,11 @@ def test_a_manifest_out_of_bounds_is_refused(change: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("part", ["inputs", "outputs"])
-def test_a_self_test_has_all_its_rows(part: str) -> None:
+def test_a_self_test_has_all_its_rows_and_no_more(part: str) -> None:
     test = MANIFEST.self_test
-    shorter = msgspec.structs.replace(test, **{part: getattr(test, part)[:-1]})
-    with pytest.raises(FormatError, match=f"the self-test's {part} have"):
-        msgspec.structs.replace(MANIFEST, self_test=shorter)
+    for content in (getattr(test, part)[:-1], getattr(test, part) + b"\x00"):
+        with pytest.raises(FormatError, match=f"the self-test's {part} have"):
+            msgspec.structs.replace(MANIFEST, self_test=msgspec.structs.replace(test, **{part: content}))
 
 
 @pytest.mark.parametrize(
