@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -71,6 +72,8 @@ def create_app(
 def _put_errors_into_words(app: FastAPI, gateway: Gateway) -> None:
     async def refused(request: Request, error: Any) -> Response:
         refusal = error if isinstance(error, Refusal) else _refusal_of(error)
+        if isinstance(error, TinyMLOpsError) and refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            structlog.get_logger("tinymlops.gateway").error("storage", cause=str(error))
         request.state.reason = refusal.reason
         gateway.metrics.refused(refusal.reason)
         return answer(refusal)

@@ -11,7 +11,8 @@ from starlette.responses import RedirectResponse, StreamingResponse
 from tinymlops.files import sha256
 from tinymlops.gateway.authentication import Signed
 from tinymlops.gateway.files import TIMESTAMP, byte_range, target_key
-from tinymlops.gateway.problems import RETRY_S, Refusal, json_response
+from tinymlops.gateway.inbox import checked
+from tinymlops.gateway.problems import RETRY_S, Refusal, blaming_the_request, json_response
 from tinymlops.gateway.services import Gateway
 from tinymlops.store import NotFoundError
 from tinymlops.wire.encoding import decode, decode_packed, encode
@@ -62,15 +63,17 @@ class _DeviceAnswers:
         """
         most_bytes = self._settings.small_body_bytes
         async with self._authenticator.enrolling(request, most_bytes=most_bytes) as (body, claimed):
-            wanted = decode(body, EnrolmentRequest, what="the request to enrol")
-            device_id = PublicKeys(wanted.signing_key, wanted.sealing_key).device_id
+            with blaming_the_request():
+                wanted = decode(body, EnrolmentRequest, what="the request to enrol")
+                device_id = PublicKeys(wanted.signing_key, wanted.sealing_key).device_id
             if claimed.device_id != device_id:
                 raise Refusal(
                     401, "signature", Problem("the request names another device than its keys", "use the agent")
                 )
             self._authenticator.check_enrolling(request, body, claimed, wanted.signing_key)
             now_s = self._gateway.clock()
-            ticket = await self._gateway.in_thread(lambda: self._gateway.fleet.enrol(wanted, now_s=now_s))
+            with blaming_the_request():
+                ticket = await self._gateway.in_thread(lambda: self._gateway.fleet.enrol(wanted, now_s=now_s))
             request.state.device = device_id
             root = await self._root(ticket.root_version)
             await self._authenticator.admit(Signed(device_id, claimed.nonce, body))
@@ -101,7 +104,8 @@ class _DeviceAnswers:
         """Keep a report, durably, and say so."""
         async with self._authenticator.signed(request, most_bytes=self._settings.small_body_bytes) as signed:
             request.state.device = signed.device_id
-            report = decode(signed.body, HealthReport, what="the health report")
+            with blaming_the_request():
+                report = decode(signed.body, HealthReport, what="the health report")
             admission = await self._authenticator.admit(signed, report)
         return json_response(Acknowledgement(through=max(admission.sequence, 0), poll_s=self._settings.poll_s))
 
@@ -110,7 +114,8 @@ class _DeviceAnswers:
         most_bytes = self._settings.small_body_bytes
         async with self._authenticator.signed(request, most_bytes=most_bytes, timed=False) as signed:
             request.state.device = signed.device_id
-            wanted = decode(signed.body, TimeRequest, what="the request for the time")
+            with blaming_the_request():
+                wanted = decode(signed.body, TimeRequest, what="the request for the time")
             await self._authenticator.admit(signed)
         answer = TimeAnswer(now_s=self._gateway.clock(), nonce=wanted.nonce)
         return json_response(self._gateway.key.sign(encode(answer)))
@@ -119,7 +124,8 @@ class _DeviceAnswers:
         """Keep records, each one once, durably, and say how far."""
         async with self._authenticator.signed(request, most_bytes=self._settings.telemetry_body_bytes) as signed:
             request.state.device = signed.device_id
-            batch = decode_packed(signed.body, TelemetryBatch, what="the telemetry")
+            with blaming_the_request():
+                batch = checked(decode_packed(signed.body, TelemetryBatch, what="the telemetry"))
             await self._authenticator.admit(signed)
             through = await self._gateway.in_thread(lambda: self._gateway.inbox.keep(signed.device_id, batch))
         return json_response(Acknowledgement(through=through))

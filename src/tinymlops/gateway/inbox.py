@@ -36,13 +36,13 @@ class Inbox:
     def keep(self, device_id: str, batch: TelemetryBatch) -> int:
         """Keep what is new in ``batch``; the number of the last record that is kept for good.
 
+        Args:
+            device_id: Whose telemetry.
+            batch: As `checked` lets it through.
+
         Raises:
-            FormatError: The batch is empty, or its numbers do not rise.
             StorageError: Store or database failed; the device sends the batch again.
         """
-        numbers = [record.sequence for record in batch.records]
-        if not numbers or any(first >= second for first, second in itertools.pairwise(numbers)):
-            raise FormatError("the numbers of the records do not rise", "send records in their order, at least one")
         known = through = self._fleet.telemetry_through(device_id)
         while fresh := tuple(record for record in batch.records if record.sequence > through):
             key = f"{PREFIX}/{device_id}/{through + 1:016d}"
@@ -54,3 +54,15 @@ class Inbox:
         if through > known:
             self._fleet.advance_telemetry(device_id, through)
         return through
+
+
+def checked(batch: TelemetryBatch) -> TelemetryBatch:
+    """``batch``, if its numbers rise.
+
+    Raises:
+        FormatError: They do not, or there are none.
+    """
+    numbers = [record.sequence for record in batch.records]
+    if not numbers or any(first >= second for first, second in itertools.pairwise(numbers)):
+        raise FormatError("the numbers of the records do not rise", "send records in their order, at least one")
+    return batch

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import msgspec
 from starlette.responses import Response
 
-from tinymlops.errors import (
-    FormatError,
-    RefusedError,
-    StorageError,
-    TinyMLOpsError,
-    UnreachableError,
-    UntrustedError,
-    UsageError,
-)
+from tinymlops.errors import FormatError, RefusedError, TinyMLOpsError
 from tinymlops.store import NotFoundError
 from tinymlops.wire.encoding import encode
 from tinymlops.wire.messages import Problem
 
 RETRY_S = 5
 """When to come back after a failure that is not the device's."""
-
-# The first kind that fits counts: NotFoundError is a StorageError.
-_STATUSES: tuple[tuple[type[TinyMLOpsError], int, str], ...] = (
-    (NotFoundError, 404, "not found"),
-    (FormatError, 400, "malformed"),
-    (UsageError, 400, "malformed"),
-    (UntrustedError, 401, "signature"),
-    (RefusedError, 403, "refused"),
-    (StorageError, 503, "storage"),
-    (UnreachableError, 503, "storage"),
-)
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault of ours
@@ -54,18 +36,26 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault of ours
 
 
 def refusal_of(error: TinyMLOpsError) -> Refusal:
-    """What a device is told of ``error``. Where the fault is on this side, it learns no names of files or hosts."""
-    status, reason = next(
-        ((status, reason) for kind, status, reason in _STATUSES if isinstance(error, kind)), (500, "internal")
-    )
-    if status == 503:
-        problem = Problem("the gateway can't reach its storage", f"try again in {RETRY_S} seconds")
-        return Refusal(status, reason, problem, {"Retry-After": str(RETRY_S)})
-    if status == 500:
-        return Refusal(status, reason, INTERNAL)
-    if status == 404:
+    """What a device is told of an error that is not its own fault: no names of files, hosts or keys of this side."""
+    if isinstance(error, NotFoundError):
         return not_found()
-    return Refusal(status, reason, Problem(error.cause, error.next_step))
+    problem = Problem("the gateway can't reach its storage", f"try again in {RETRY_S} seconds")
+    return Refusal(503, "storage", problem, {"Retry-After": str(RETRY_S)})
+
+
+@contextlib.contextmanager
+def blaming_the_request() -> Iterator[None]:
+    """Errors of form and refusals in the block are the request's: it is told them in full.
+
+    Raises:
+        Refusal: In their place.
+    """
+    try:
+        yield
+    except FormatError as error:
+        raise Refusal(400, "malformed", Problem(error.cause, error.next_step)) from error
+    except RefusedError as error:
+        raise Refusal(403, "refused", Problem(error.cause, error.next_step)) from error
 
 
 def not_found() -> Refusal:

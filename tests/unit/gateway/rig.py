@@ -55,7 +55,12 @@ class Rig:
     """A gateway over a folder and SQLite; requests go straight into the app."""
 
     def __init__(
-        self, folder: Path, settings: GatewaySettings | None = None, *, database: str = "", store: ObjectStore | None = None
+        self,
+        folder: Path,
+        settings: GatewaySettings | None = None,
+        *,
+        database: str = "",
+        store: ObjectStore | None = None,
     ) -> None:
         self.folder = folder
         self.clock = Clock()
@@ -91,9 +96,13 @@ class Rig:
         self.stop()
         self.loop.close()
 
-    def call(self, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> httpx.Response:
+    def call(
+        self, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
         """The answer to one request."""
-        return self.loop.run_until_complete(self.client.request(method, target, content=body, headers=dict(headers or {})))
+        return self.loop.run_until_complete(
+            self.client.request(method, target, content=body, headers=dict(headers or {}))
+        )
 
     def together(self, *requests: tuple[str, str, bytes, Mapping[str, str]]) -> list[httpx.Response]:
         """The answers to requests that are under way at once."""
@@ -130,7 +139,9 @@ class FakeDevice:
     def signed(self, method: str, target: str, body: bytes = b"") -> dict[str, str]:
         return sign(Request(method, target, body), self.keys, now_s=self.rig.clock())
 
-    def ask(self, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> httpx.Response:
+    def ask(
+        self, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
         return self.rig.call(method, target, body, {**self.signed(method, target, body), **(headers or {})})
 
     def enrolment(self, code: EnrolmentCode, profile: str = "raspberry-pi-5") -> bytes:
