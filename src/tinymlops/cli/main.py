@@ -15,6 +15,7 @@ from tinymlops.cli.build import build
 from tinymlops.cli.doctor import doctor
 from tinymlops.cli.fleet import fleet
 from tinymlops.cli.gateway import gateway
+from tinymlops.cli.keys import keys
 from tinymlops.cli.lists import devices, workloads
 from tinymlops.cli.release import release, releases
 from tinymlops.cli.rollout import rollout
@@ -32,7 +33,8 @@ def cli(debug: bool) -> None:
     del debug  # read by main(), which must know it also when click itself fails
 
 
-for command in (build, benchmark, release, releases, rollout, gateway, fleet, agent, workloads, devices, doctor, ui):
+COMMANDS = (build, benchmark, keys, release, releases, rollout, gateway, fleet, agent, workloads, devices, doctor, ui)
+for command in COMMANDS:
     cli.add_command(command)
 
 

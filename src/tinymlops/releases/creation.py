@@ -8,10 +8,10 @@ from tuf.api.metadata import DelegatedRole, Delegations, SuccinctRoles, Targets
 from tinymlops.errors import ReleaseError
 from tinymlops.releases.edition import Basis, Clock, Edition, Signing, utc_now
 from tinymlops.releases.keyring import Keyring
-from tinymlops.releases.metadata_files import MetadataFiles, key_of
+from tinymlops.releases.metadata_files import TIMESTAMP_KEY, MetadataFiles, key_of
 from tinymlops.releases.repository import Repository
 from tinymlops.releases.roles import BIN_PREFIX, DEVICE_PATHS, DEVICES, ROOT, TARGETS, RepositorySettings
-from tinymlops.store.protocol import ObjectStore
+from tinymlops.store.protocol import NotFoundError, ObjectStore
 
 
 def create_repository(
@@ -48,6 +48,19 @@ def create_repository(
     if not edition.commit():
         raise _exists(store)
     return Repository(store, keyring, trusted_root=root, settings=settings, now=now)
+
+
+def refuse_repository(store: ObjectStore) -> None:
+    """Check that a repository can begin in ``store``.
+
+    Raises:
+        ReleaseError: There is one.
+    """
+    try:
+        store.head(TIMESTAMP_KEY)
+    except NotFoundError:
+        return
+    raise _exists(store)
 
 
 def _first_roles(devices_key: Signer, bin_bits: int) -> dict[str, Targets]:

@@ -9,6 +9,7 @@
       online/devices.pem        the three that the server signs with, and a copy of root.json:
       online/snapshot.pem       the folder to give to the gateway
       online/timestamp.pem
+      online/vault.key          opens the content keys of sealed packages
       …/*.pub                   the public half beside each
 """
 
@@ -32,12 +33,14 @@ from tinymlops.releases.keyring import Keyring, RoleKeys
 from tinymlops.releases.repository import Repository
 from tinymlops.releases.roles import ONLINE, ROOT, TARGETS, RepositorySettings
 from tinymlops.releases.roots import ROOT_ROLES, first_root, sign_root
+from tinymlops.releases.vault import new_vault_key
 from tinymlops.store.protocol import ObjectStore
 
 Passphrase = Callable[[Path], bytes]
 """Asked for the passphrase of one encrypted file."""
 
 ROOT_FILE = "root.json"
+VAULT_FILE = "vault.key"
 _SHORTEST_PASSPHRASE = 12
 _GENERATED_BYTES = 15
 
@@ -143,13 +146,27 @@ def create_keys(
     }
     files[folder / "offline" / f"{TARGETS}.pem"] = (keys.targets, passphrase)
     files |= {folder / "online" / f"{role}.pem": (getattr(keys, role), None) for role in ONLINE}
-    refuse_existing((*files, folder / ROOT_FILE))
+    refuse_existing((*files, folder / ROOT_FILE, folder / "online" / VAULT_FILE))
     for path, (signer, secret) in files.items():
         assert isinstance(signer, CryptoSigner)  # noqa: S101 - made above
         write_key(path, signer, secret)
-    for copy in (folder, folder / "online"):
-        write_atomic(copy / ROOT_FILE, root)
+    install_root(folder, root)
     return root
+
+
+def install_root(folder: Path, root: bytes) -> None:
+    """Put the first root beside the keys, where it is trusted from now on; and a vault key if there is none.
+
+    Raises:
+        UsageError: There is a root already.
+        StorageError: The folder can't be written.
+    """
+    copies = (folder / ROOT_FILE, folder / "online" / ROOT_FILE)
+    refuse_existing(copies)
+    if not (folder / "online" / VAULT_FILE).exists():
+        _write_secret(folder / "online" / VAULT_FILE, new_vault_key())
+    for copy in copies:
+        write_atomic(copy, root)
 
 
 def load_keyring(places: Iterable[Path], passphrase: Passphrase | None = None) -> Keyring:
@@ -158,10 +175,15 @@ def load_keyring(places: Iterable[Path], passphrase: Passphrase | None = None) -
     Raises:
         ReleaseError: There is none, or one does not open.
     """
-    files = [file for place in places for file in ([place] if place.is_file() else sorted(place.rglob("*.pem")))]
+    files = key_files_in(places)
     if not files:
         raise ReleaseError("there are no keys", "make them with `tinymlops keys create`, or name their folder")
     return Keyring(read_key(file, passphrase) for file in files)
+
+
+def key_files_in(places: Iterable[Path]) -> list[Path]:
+    """Every ``.pem`` in some files and folders, with the folders below."""
+    return [file for place in places for file in ([place] if place.is_file() else sorted(place.rglob("*.pem")))]
 
 
 def trusted_root(folder: Path) -> bytes:
