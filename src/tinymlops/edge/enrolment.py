@@ -15,7 +15,7 @@ from tinymlops.wire.identity import DeviceKeys
 from tinymlops.wire.messages import Enrolment, EnrolmentRequest, Word
 from tinymlops.wire.sealing import preferred_cipher
 
-_KEY_FILE = "identity.key"
+KEY_FILE = "identity.key"
 _FILE = "enrolment.json"
 
 
@@ -40,11 +40,11 @@ def device_keys(folder: Folder, observe: Observer) -> DeviceKeys:
         FormatError: The key file is damaged.
         StorageError: The folder can't be written.
     """
-    content = folder.read(_KEY_FILE)
+    content = folder.read(KEY_FILE)
     if content is not None:
         return DeviceKeys.from_bytes(content)
     keys = DeviceKeys.generate()
-    folder.write(_KEY_FILE, keys.to_bytes())
+    folder.write(KEY_FILE, keys.to_bytes())
     observe(Transition.KEY_SAVED, keys.device_id)
     return keys
 
