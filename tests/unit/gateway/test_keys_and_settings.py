@@ -140,4 +140,4 @@ def test_the_description_names_every_route_and_no_other(rig: Rig) -> None:
         for document in (rig.app.openapi(), get_openapi(title="-", version="-", routes=rig.app.routes))
     )
     assert described == served
-    assert rig.call("GET", "/openapi.json").json() == rig.app.openapi()
+    assert rig.call("GET", "/openapi.json").json() == json.loads(json.dumps(rig.app.openapi()))
