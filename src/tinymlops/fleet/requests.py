@@ -15,9 +15,9 @@ from tinymlops.fleet.database import insert
 from tinymlops.fleet.devices import in_parts
 from tinymlops.fleet.values import Admission, Heard, Verdict
 from tinymlops.wire.encoding import encode_packed
-from tinymlops.wire.request_signing import CLOCK_WINDOW_S
+from tinymlops.wire.request_signing import NONCE_MEMORY_S
 
-NONCE_LIFE_S = 2 * CLOCK_WINDOW_S + 60
+NONCE_LIFE_S = NONCE_MEMORY_S + 60
 """A request may be dated up to a window ahead, and is timely until a window after that; a minute for slow ones."""
 HISTORY = 50
 """Reports kept of each device."""
