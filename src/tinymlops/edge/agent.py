@@ -146,6 +146,11 @@ class Agent:
         """Signed requests to the gateway."""
         return Link(self._transport, self.keys, self.clock, self.settings.limits)
 
+    @property
+    def on_trial(self) -> bool:
+        """Whether any release is on trial."""
+        return any(workload.on_trial for workload in self._workloads.values())
+
     # --- what can be done with it
 
     def enrol(self, code: EnrolmentCode, gateway: str, profile: str) -> enrolment.Enrolled:
@@ -192,7 +197,7 @@ class Agent:
         self._failures = 0
         poll_s = self._poll_s if self._poll_s is not None else self.enrolled.answer.poll_s
         poll_s = min(max(poll_s, _LEAST_POLL_S), self.settings.most_poll_s)
-        if any(workload.on_trial for workload in self._workloads.values()):
+        if self.on_trial:
             poll_s = min(poll_s, max(self.settings.trial_s, 1.0))
         return Cycle(poll_s * self._rng.uniform(1.0 - _POLL_JITTER, 1.0 + _POLL_JITTER))
 

@@ -50,7 +50,7 @@ class Target:
     def url(self) -> str:
         """Path at the gateway, after the rule for consistent snapshots."""
         folder, _, name = self.path.rpartition("/")
-        return f"/v1/targets/{quote(folder)}/{self.sha256}.{quote(name)}"
+        return "/v1/targets/" + (f"{quote(folder)}/" if folder else "") + f"{self.sha256}.{quote(name)}"
 
 
 class Metadata:
