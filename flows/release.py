@@ -23,7 +23,7 @@ def release(workload: str = "activity", devices: list[str] | None = None, why: s
     candidates = choose_variants(registered)
     refuse_unchanged(registered.workload, candidates)
     version = next_version(registered.workload)
-    manifests = [describe_variant(workload, registered.seed, candidate, version) for candidate in candidates]
+    manifests = [describe_variant(workload, candidate, version) for candidate in candidates]
     record = publish_release(manifests, candidates, registered, why)
     show_release(record)
     return record

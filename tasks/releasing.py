@@ -33,12 +33,14 @@ class Candidate(msgspec.Struct, frozen=True):
         measurement: Of the variant there.
         cost: Against the other variants that the device gets.
         tflite: The file.
+        seed: Of its build, and so of the split.
     """
 
     profile: DeviceProfile
     measurement: Measurement
     cost: VariantCost
     tflite: bytes
+    seed: int
 
 
 @task(tags=["mlflow"], retries=2, retry_delay_seconds=5)
@@ -50,13 +52,13 @@ def read_registry(workload: str, devices: list[str] | None) -> Registered:
 
 def choose_variants(registered: Registered) -> tuple[Candidate, ...]:
     """For each device the selected variant first, then those that suit it better in some state."""
-    measured = {(m.device, m.variant.recipe): m for m in registered.measurements}
     return tuple(
-        Candidate(profile, measured[device, recipe], cost, registered.variants[recipe].tflite)
-        for device, selected in sorted(registered.selected.items())
+        Candidate(profile, measurement, cost, registered.variants[measurement.variant.sha256].tflite, selected.seed)
+        for device, selected in registered.devices.items()
         for profile in [load_profile(device)]
-        for recipe, cost in variants_for(registered.measurements, profile, selected).items()
-        if recipe in registered.variants
+        for recipe, cost in variants_for(selected.measurements, profile, selected.recipe).items()
+        for measurement in selected.measurements
+        if measurement.variant.recipe == recipe and measurement.variant.sha256 in registered.variants
     )
 
 
@@ -81,7 +83,7 @@ def next_version(workload: str) -> int:
 
 
 @task(task_run_name="describe {candidate.measurement.variant.recipe} on {candidate.profile.name}", tags=["docker"])
-def describe_variant(workload: str, seed: int, candidate: Candidate, version: int) -> Manifest:
+def describe_variant(workload: str, candidate: Candidate, version: int) -> Manifest:
     """Write a variant's manifest; its self-test runs on the device."""
     recipe = candidate.measurement.variant.recipe
     with StepProgress(f"manifest of {recipe} for {candidate.profile.name}") as progress:
@@ -91,7 +93,7 @@ def describe_variant(workload: str, seed: int, candidate: Candidate, version: in
             candidate.tflite,
             candidate.measurement,
             candidate.profile,
-            load_workload(workload, seed),
+            load_workload(workload, candidate.seed),
             version=version,
             cost=candidate.cost,
             bench=bench,

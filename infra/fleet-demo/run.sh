@@ -22,7 +22,8 @@ mkdir -p "$demo"
 title "1. Keys, for development: the real ones are encrypted and never meet on one machine (docs/releases.md)"
 show tinymlops keys create --development
 
-title "2. A signed and sealed release of what the build selected"
+title "2. A signed and sealed release of what the build selected (built before, it takes seconds)"
+show tinymlops build activity
 show tinymlops release activity --devices "$(all)"
 
 title "3. A gateway and three devices, each let in by a one-time code"

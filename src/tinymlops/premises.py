@@ -19,7 +19,7 @@ import msgspec
 from tinymlops.errors import SetupError, StorageError
 from tinymlops.fleet import Fleet, database_address, open_fleet
 from tinymlops.project import state_folder
-from tinymlops.releases.key_files import Passphrase, open_repository
+from tinymlops.releases.key_files import VAULT_FILE, Passphrase, open_repository
 from tinymlops.releases.publishing import Publisher
 from tinymlops.releases.records import Records
 from tinymlops.releases.repository import Repository
@@ -27,7 +27,6 @@ from tinymlops.releases.vault import Vault
 from tinymlops.steering import Steering
 from tinymlops.store import ObjectStore, open_store
 
-VAULT_KEY = "vault.key"
 PASSPHRASE_FILE = "TINYMLOPS_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable
 
 
@@ -122,7 +121,7 @@ class Premises(msgspec.Struct, frozen=True, kw_only=True):
         return self.keys
 
     def _vault_key(self) -> bytes:
-        for place in (self.keys / "online" / VAULT_KEY, self.keys / VAULT_KEY):
+        for place in (self.keys / "online" / VAULT_FILE, self.keys / VAULT_FILE):
             try:
                 return place.read_bytes()
             except FileNotFoundError:
@@ -130,5 +129,6 @@ class Premises(msgspec.Struct, frozen=True, kw_only=True):
             except OSError as error:
                 raise StorageError(f"{place} can't be read ({error.strerror})", "check its permissions") from error
         raise SetupError(
-            f"there is no {VAULT_KEY} in {self.keys}", "make the keys with `tinymlops keys create`, or restore the file"
+            f"there is no {VAULT_FILE} in {self.keys}",
+            "make the keys with `tinymlops keys create`, or restore the file",
         )

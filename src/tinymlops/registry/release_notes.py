@@ -27,10 +27,11 @@ def note_release(
     """
     logged = {(one.device, one.model, one.release) for one in verify_log(settings.promotion_log).promotions}
     noted = []
-    for device, recipe in sorted(registered.selected.items()):
+    for device, selected in sorted(registered.devices.items()):
         if (device, registered.model, release) in logged:
             continue
-        variant = registered.variants[recipe]
+        chosen = next(m.variant for m in selected.measurements if m.variant.recipe == selected.recipe)
+        variant = registered.variants[chosen.sha256]
         noted.append(
             Promotion(
                 who=who or getpass.getuser(),
@@ -39,7 +40,7 @@ def note_release(
                 device=device,
                 model=registered.model,
                 version=variant.version,
-                recipe=recipe,
+                recipe=variant.recipe,
                 sha256=variant.sha256,
                 release=release,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 from tinymlops.errors import ReleaseError, StorageError
 from tinymlops.files import sha256
 from tinymlops.measurement import Measurement
-from tinymlops.registry.connection import connect, newest_versions, plain_errors
+from tinymlops.registry.connection import all_versions, connect, newest_versions, plain_errors
 from tinymlops.registry.values import RegistrySettings, model_name, plain_name
 
 _MEASUREMENTS = "measurements.json"
@@ -34,24 +34,34 @@ class RegisteredVariant(msgspec.Struct, frozen=True):
     tflite: bytes
 
 
+class DeviceSelection(msgspec.Struct, frozen=True, kw_only=True):
+    """What was selected for a kind of device, and what was measured of the alternatives.
+
+    Attributes:
+        recipe: Of the variant that the alias points to.
+        seed: Of the build that measured it.
+        measurements: Of that build, on this kind of device.
+    """
+
+    recipe: str
+    seed: int
+    measurements: tuple[Measurement, ...]
+
+
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
     """What the registry knows of a workload.
 
     Attributes:
         workload: Its name.
         model: Name of the registered model.
-        seed: Of the newest build that a selected variant comes from.
-        selected: Device → recipe that its alias points to.
-        variants: Recipe → version, of that build.
-        measurements: Of these variants.
+        devices: Device → what was selected for it.
+        variants: SHA-256 → version, for everything that was measured there.
     """
 
     workload: str
     model: str
-    seed: int
-    selected: dict[str, str]
+    devices: dict[str, DeviceSelection]
     variants: dict[str, RegisteredVariant]
-    measurements: tuple[Measurement, ...]
 
 
 class _Build(msgspec.Struct, frozen=True):
@@ -60,7 +70,7 @@ class _Build(msgspec.Struct, frozen=True):
 
 
 def read_selected(workload: str, *, settings: RegistrySettings, devices: Sequence[str] | None = None) -> Registered:
-    """The variants that devices were given, with what the newest build measured.
+    """The variants that devices were given, with what the newest build that measured them there saw.
 
     The aliases have the last word: a person who moved one is obeyed.
 
@@ -70,41 +80,20 @@ def read_selected(workload: str, *, settings: RegistrySettings, devices: Sequenc
         devices: Only these; all that have an alias if not given.
 
     Raises:
-        ReleaseError: Nothing was registered, a device has no alias, or the newest build did not measure its variant.
+        ReleaseError: Nothing was registered, a device has no alias, or no build measured its variant there.
         StorageError: The registry can't be read, or a file in it is not the one that was registered.
     """
     with plain_errors(settings.tracking_uri), tempfile.TemporaryDirectory(prefix="tinymlops-registry-") as scratch:
         reader = _Reader(connect(settings), workload, Path(scratch))
-        aliases, build = reader.aliases(devices), reader.newest_build()
-        measured = {(m.device, m.variant.sha256): m.variant.recipe for m in build.measurements}
+        selected = reader.selections(reader.aliases(devices))
+        measured = {m.variant.sha256: m.variant for one in selected.values() for m in one.measurements}
         versions = reader.versions()
-        recipes = {m.variant.recipe: m.variant.sha256 for m in build.measurements}
         variants = {
-            recipe: reader.variant(recipe, versions[recipe, digest])
-            for recipe, digest in recipes.items()
-            if (recipe, digest) in versions
+            digest: reader.variant(facts.recipe, versions[facts.recipe, digest])
+            for digest, facts in measured.items()
+            if (facts.recipe, digest) in versions
         }
-        selected = {device: _selected(device, version, versions, measured) for device, version in aliases.items()}
-    return Registered(
-        workload=workload,
-        model=reader.model,
-        seed=build.seed,
-        selected=selected,
-        variants=variants,
-        measurements=build.measurements,
-    )
-
-
-def _selected(
-    device: str, alias: str, versions: dict[tuple[str, str], Any], measured: dict[tuple[str, str], str]
-) -> str:
-    for version in versions.values():
-        if str(version.version) == alias and (device, version.tags.get("sha256")) in measured:
-            return measured[device, version.tags["sha256"]]
-    raise ReleaseError(
-        f"the newest build did not measure version {alias}, which the alias {device} points to",
-        "build again, or point the alias to a version of the newest build",
-    )
+    return Registered(workload=workload, model=reader.model, devices=selected, variants=variants)
 
 
 class _Reader:
@@ -126,19 +115,35 @@ class _Reader:
             )
         return {device: aliases[device] for device in devices or sorted(aliases)}
 
-    def newest_build(self) -> _Build:
-        """What the newest finished build measured."""
+    def selections(self, aliases: Mapping[str, str]) -> dict[str, DeviceSelection]:
+        """What the newest build that measured it says of each device's variant."""
+        digests = {str(one.version): one.tags.get("sha256", "") for one in all_versions(self._client, self.model)}
+        found: dict[str, DeviceSelection] = {}
+        for build in self._builds():
+            for device in aliases.keys() - found.keys():
+                own = tuple(m for m in build.measurements if m.device == device)
+                chosen = next((m for m in own if m.variant.sha256 == digests.get(aliases[device])), None)
+                if chosen is not None:
+                    found[device] = DeviceSelection(recipe=chosen.variant.recipe, seed=build.seed, measurements=own)
+            if found.keys() == aliases.keys():
+                return {device: found[device] for device in sorted(found)}
+        lost = min(aliases.keys() - found.keys())
+        raise ReleaseError(
+            f"no build measured version {aliases[lost]} of {self.model} on {lost}, which its alias points to",
+            "build again, or point the alias to a version that was measured there",
+        )
+
+    def _builds(self) -> Iterator[_Build]:
+        """What finished builds measured, the newest first."""
         experiment = self._client.get_experiment_by_name(self._workload)
         runs = self._client.search_runs(
             [experiment.experiment_id],
             "attributes.status = 'FINISHED' and tags.`tinymlops.build` != ''",
-            max_results=1,
             order_by=["attributes.end_time DESC"],
         )
-        if not runs:
-            raise ReleaseError(f"no build of {self._workload} was finished", f"run `tinymlops build {self._workload}`")
-        path = self._client.download_artifacts(runs[0].info.run_id, _MEASUREMENTS, str(self._scratch))
-        return msgspec.json.decode(Path(path).read_bytes(), type=_Build)
+        for run in runs:
+            path = self._client.download_artifacts(run.info.run_id, _MEASUREMENTS, str(self._scratch))
+            yield msgspec.json.decode(Path(path).read_bytes(), type=_Build)
 
     def versions(self) -> dict[tuple[str, str], Any]:
         """(recipe, sha256) → the newest version of that content."""

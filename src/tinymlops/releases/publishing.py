@@ -7,7 +7,7 @@ record was never offered to anybody, and the next attempt takes its number.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tinymlops.errors import ReleaseError
@@ -106,17 +106,21 @@ class Publisher:
         return deltas.apply(header.encoding, payload, base=None, size=header.size)
 
     def _older_models(
-        self, workload: str, wanted: Iterable[tuple[str, str]]
+        self, workload: str, wanted: Collection[tuple[str, str]]
     ) -> dict[tuple[str, str], dict[str, bytes]]:
-        """(profile, recipe) → SHA-256 → model, of the last releases: what a device may start from."""
+        """(profile, recipe) → SHA-256 → model: what a device of that kind most likely has.
+
+        These are, of each of the last releases, the preferred variant and the one of the same recipe.
+        """
         models: dict[tuple[str, str], dict[str, bytes]] = {key: {} for key in wanted}
         loaded: dict[str, bytes] = {}
         for record in self.records.last(workload, BASES):
-            for variant in record.variants:
-                if (variant.profile, variant.recipe) in models:
+            for profile, recipe in wanted:
+                own = record.of_profile(profile)
+                for variant in {*own[:1], *(one for one in own if one.recipe == recipe)}:
                     if variant.sha256 not in loaded:
                         loaded[variant.sha256] = self.model(record, variant.sha256)
-                    models[variant.profile, variant.recipe][variant.sha256] = loaded[variant.sha256]
+                    models[profile, recipe][variant.sha256] = loaded[variant.sha256]
         return models
 
 

@@ -118,7 +118,7 @@ def _first_reason(rollout: Rollout, standings: Mapping[str, DeviceStanding]) -> 
     for member in rollout.reached():
         standing, reason = standing_of(rollout, member, standings.get(member.device_id, _UNKNOWN), rollout.created_s)
         if standing == Standing.FAILED:
-            return f"{reason} ({member.profile} {member.device_id[:8]})"
+            return f"{reason.rstrip('.')} ({member.profile} {member.device_id[:8]})"
     return "no reason"
 
 
