@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 KEY_VARIABLE = "TINYMLOPS_GATEWAY_KEY"
+_MONTH_S = 31 * 86_400
+_POLL = "Seconds between a device's questions."
 
 
 class _RunByDefault(click.Group):
@@ -55,7 +57,7 @@ def init(key: Path | None) -> None:
 @click.option(
     "--operator-token-file", type=click.Path(path_type=Path), help="Opens /v1/devices, /v1/rollouts, /metrics."
 )
-@click.option("--poll", "poll_s", default=3600.0, show_default=True, help="Seconds between a device's questions.")
+@click.option("--poll", "poll_s", type=click.FloatRange(0, _MONTH_S), default=3600.0, show_default=True, help=_POLL)
 @click.option("--device-rate", default="600/minute", show_default=True, help="Most requests of one device.")
 @click.option("--address-rate", default="30000/minute", show_default=True, help="Most requests from one IP address.")
 @click.option("--enrolment-rate", default="60/minute", show_default=True, help="Most enrolments from one IP address.")

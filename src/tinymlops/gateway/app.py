@@ -58,7 +58,14 @@ def create_app(
         yield
         await gateway.close()
 
-    app = FastAPI(title="TinyMLOps gateway", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="TinyMLOps gateway",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
     app.state.gateway = gateway
     app.include_router(device_routes(gateway))
     app.include_router(operator_routes(gateway))

@@ -34,7 +34,7 @@ _LOOK_EACH_TIME = "private, no-cache"
 
 def device_routes(gateway: Gateway) -> APIRouter:
     """The routes of devices; each request is signed."""
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", redirect_slashes=False)
     answers = _DeviceAnswers(gateway)
     for method, path, answer in (
         ("POST", "/enrol", answers.enrol),

@@ -67,7 +67,7 @@ class RolloutList(msgspec.Struct, frozen=True, kw_only=True):
 
 def operator_routes(gateway: Gateway) -> APIRouter:
     """The routes of the owner; all but ``/healthz`` need the operator's token."""
-    router = APIRouter()
+    router = APIRouter(redirect_slashes=False)
     answers = _OperatorAnswers(gateway)
     for path, answer in (
         ("/v1/devices", answers.devices),
