@@ -164,7 +164,7 @@ def predict(workload: str, inputs: Any, state: Path | None, preference: float | 
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the input is no JSON list ({error})", "give numbers like [0.1, 0.2]") from error
     folder = Folder(state or state_folder())
-    address = folder.read(_LISTEN_FILE)
+    address = folder.read(_LISTEN_FILE) if folder.in_use() else None
     if address is not None:
         answer = _ask_running(address.decode(), workload, values, preference)
     else:

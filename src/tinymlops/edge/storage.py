@@ -198,6 +198,22 @@ class Folder:
         finally:
             os.close(descriptor)
 
+    def in_use(self) -> bool:
+        """Whether an agent is in the folder now; what a killed one left behind does not count."""
+        try:
+            descriptor = os.open(self.path(_LOCK), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._failed(_LOCK, "read", error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     def _sweep(self) -> None:
         """Remove what a crash in the middle of a write has left."""
         for path in self.root.rglob(f"*{_TEMPORARY}"):
