@@ -265,8 +265,10 @@ def _table(facts: Status) -> str:
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     head = (
         f"device {facts.device_id or 'without keys'} ({facts.profile or 'not enrolled'}) at {facts.gateway or '–'}",
-        f"assignment {facts.assignment}, {facts.used_bytes / _MIB:.1f} MiB used, "
-        f"{facts.dropped_observations} observations dropped",
+        (
+            f"assignment {facts.assignment}, {facts.used_bytes / _MIB:.1f} MiB used, "
+            f"{facts.dropped_observations} observations dropped"
+        ),
     )
     return "\n".join((*head, "", *lines, "", *facts.journal))
 
