@@ -39,7 +39,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
 SMALL = Shape(name="50 KB", width=64, blocks=5)
 LARGE = Shape(name="700 KB", width=384, blocks=4)
-LARGE_HEAD = Shape(name="700 KB, half of it head", width=256, blocks=4, flat=True)
+LARGE_HEAD = Shape(name="500 KB, a third of it head", width=256, blocks=4, flat=True)
 
 
 def retrained_models(shape: Shape, seed: int = 7) -> dict[str, bytes]:

@@ -15,7 +15,8 @@ import os
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -26,6 +27,8 @@ from tinymlops.store.protocol import ETag, Listed, NotFoundError, Stored, checke
 
 _LOCKS = 64
 """Lock files; keys share them by hash."""
+_SYNCS = 16
+"""Threads that wait for the disk together."""
 _ABANDONED_S = 24 * 3600
 """A temporary file as old as this belongs to a process that was killed."""
 
@@ -64,14 +67,12 @@ class DirectoryStore:
         paths = {key: self._path(key) for key in contents}
         with self._in_our_words(), contextlib.ExitStack() as cleaning:
             written = {key: self._written(content, cleaning) for key, content in contents.items()}
-            for temporary in written.values():
-                _sync(temporary)
+            _sync_all(written.values())
             folders = {self._made(path.parent) for path in paths.values()}
             for key, path in paths.items():
                 with self._locked(key):
                     written[key].replace(path)
-            for folder in folders:
-                _sync(folder)
+            _sync_all(folders)
 
     def put_if_absent(self, key: str, content: bytes) -> ETag | None:
         """See :class:`ObjectStore`. A hard link to a name that exists fails: that is the whole trick."""
@@ -227,6 +228,16 @@ class DirectoryStore:
 def _etag(content: bytes) -> ETag:
     # Of the content, not of inode and time: file systems give both out again.
     return ETag(sha256(content))
+
+
+def _sync_all(paths: Collection[Path]) -> None:
+    """Bring files or folders to the disk at once: it does many in hardly more time than one."""
+    if len(paths) == 1:
+        _sync(*paths)
+        return
+    with ThreadPoolExecutor(_SYNCS) as pool:
+        for _ in pool.map(_sync, paths):
+            pass
 
 
 def _sync(path: Path) -> None:
