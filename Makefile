@@ -1,5 +1,5 @@
 # The same verbs for people and for CI. Everything is installed into .venv and .tinymlops of this folder.
-.PHONY: help install engine demo test check bench docs lock clean
+.PHONY: help install engine demo test check bench docs lock clean agent-image
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -7,7 +7,7 @@ TESTS ?= tests
 export PYTHONPATH := .
 
 help: ## Say what there is
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
 install: .venv/installed ## Build the environment
 
@@ -37,6 +37,9 @@ check: install ## Lint, types, import rules and unit tests: under a minute
 
 bench: install engine ## Ratios: flow against plain script, second run against first, start of the command line
 	$(BIN)/python bench/build.py
+
+agent-image: install engine ## Build the agent's container image, and print its tag
+	$(BIN)/python infra/agent/build.py
 
 docs: install ## Check that links and commands in README and docs hold
 	$(BIN)/pytest tests/docs -q
