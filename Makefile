@@ -1,5 +1,5 @@
 # The same verbs for people and for CI. Everything is installed into .venv and .tinymlops of this folder.
-.PHONY: help install engine demo test check bench docs lock clean agent-image
+.PHONY: help install engine demo fleet test check bench docs lock clean agent-image
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -20,6 +20,9 @@ engine: ## Install and start Docker if this machine lets us
 demo: install engine ## The main job: train, compress, measure, select, register
 	$(BIN)/tinymlops build activity
 
+fleet: install engine ## The way out: release, gateway, three agents, roll-outs, and one that goes back by itself
+	bash infra/fleet-demo/run.sh
+
 test: install ## Every check and every test, with real Docker, Prefect, MLflow and browser
 	sh infra/test-machine.sh
 	$(BIN)/ruff format --check .
@@ -35,8 +38,12 @@ check: install ## Lint, types, import rules and unit tests: under a minute
 	$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports
 	$(BIN)/pytest tests/unit -q -n 2 --no-header
 
-bench: install engine ## Ratios: flow against plain script, second run against first, start of the command line
+bench: install engine ## Ratios: flow and plain script, repository, agent and bare interpreter, gateway, a thousand devices
 	$(BIN)/python bench/build.py
+	$(BIN)/python bench/releases.py
+	$(BIN)/python bench/agent.py
+	$(BIN)/python bench/gateway.py
+	$(BIN)/python bench/fleet.py
 
 agent-image: install engine ## Build the agent's container image, and print its tag
 	$(BIN)/python infra/agent/build.py
