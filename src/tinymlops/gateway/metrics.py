@@ -37,11 +37,21 @@ class Metrics:
         self._refused = Counter("tinymlops_refused_total", "Requests refused.", ("reason",), registry=self._registry)
         self.under_way = Gauge("tinymlops_requests_under_way", "Requests being answered.", registry=self._registry)
         self._registry.register(_Phases(fleet))
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answer. ``route`` is a template, never what somebody typed."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        count, times = self._of(method, route, status)
+        count.inc()
+        times.observe(seconds)
+
+    def _of(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        # Looking labels up costs more than counting; methods, routes and statuses are few.
+        found = self._known.get((method, route, status))
+        if found is None:
+            found = self._requests.labels(method, route, str(status)), self._seconds.labels(route)
+            self._known[method, route, status] = found
+        return found
 
     def refused(self, reason: str) -> None:
         """Count a refusal."""

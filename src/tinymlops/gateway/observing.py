@@ -33,7 +33,6 @@ def configure_logging(stream: TextIO | None = None, *, level: int = logging.INFO
     """
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
