@@ -31,14 +31,24 @@ class _Bounded:
 
     def getresponse(self, *arguments: Any, **options: Any) -> Any:
         """The head of the answer, within 30 s."""
-        timer = threading.Timer(_ANSWER_S, _shut, (self.sock,))
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            _shut(self.sock)
+
+        timer = threading.Timer(_ANSWER_S, give_up)
         timer.daemon = True
         timer.start()
         self.talking[:] = [self.sock]
         try:
-            return super().getresponse(*arguments, **options)  # type: ignore[misc]
+            answer = super().getresponse(*arguments, **options)  # type: ignore[misc]
         finally:
             timer.cancel()
+        if late.is_set():
+            # The parser takes a head that is cut off for a whole one
+            raise TimeoutError(f"no whole head in {_ANSWER_S:g} s")
+        return answer
 
 
 def _pools(talking: list[socket.socket | None]) -> dict[str, type[HTTPConnectionPool]]:

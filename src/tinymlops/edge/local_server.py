@@ -148,6 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
     models: Models
     status_of: Callable[[], object]
     protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.1"
     server_version = f"tinymlops-agent/{__version__}"
     sys_version = ""
     timeout = _SILENCE_S

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,7 @@ class Folder:
         self._quota = quota_bytes
         self._durable = durable
         self._used: int | None = None
+        self._lock = threading.Lock()
 
     def path(self, name: str) -> Path:
         """Where ``name`` is kept."""
@@ -76,7 +79,7 @@ class Folder:
             temporary.replace(target)
             self._sync_folder(target.parent)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            _discard(temporary, None)
             raise self._failed(name, "written", error) from error
         self._count(len(content) - before)
 
@@ -100,10 +103,7 @@ class Folder:
             if before is None:
                 self._sync_folder(target.parent)
         except OSError as error:
-            if before is not None:
-                os.truncate(target, before)
-            else:
-                target.unlink(missing_ok=True)
+            _discard(target, before)
             raise self._failed(name, "written", error) from error
         self._count(len(content))
 
@@ -245,11 +245,21 @@ class Folder:
                 os.close(descriptor)
 
     def _count(self, change: int) -> None:
-        if self._used is not None:
-            self._used += change
+        with self._lock:
+            if self._used is not None:
+                self._used += change
 
     def _failed(self, name: str, verb: str, error: OSError) -> StorageError:
         return StorageError(
             f"{self.path(name)} can't be {verb} ({error.strerror or error})",
             "free some space or mend the disk; the last good model goes on serving",
         )
+
+
+def _discard(path: Path, size: int | None) -> None:
+    """Take back what a failed write has left, as far as the disk still lets us: a sweep or the reader does the rest."""
+    with contextlib.suppress(OSError):
+        if size is None:
+            path.unlink(missing_ok=True)
+        else:
+            os.truncate(path, size)
