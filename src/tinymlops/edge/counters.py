@@ -100,7 +100,9 @@ class Counters:
     def query(self, key: str) -> None:
         """Count a query. A full disk does not keep a model from answering."""
         with self._lock:
-            count = self._running[key]
+            count = self._running.get(key)
+            if count is None:
+                return  # a query that was under way while its release was replaced twice
             reserve = count.queries >= count.end
             if reserve:
                 self._reserve(count)
@@ -111,8 +113,9 @@ class Counters:
     def error(self, key: str) -> None:
         """Count a query that could not be answered."""
         with self._lock, contextlib.suppress(StorageError):
-            self._running[key].errors += 1
-            self._write()
+            if key in self._running:
+                self._running[key].errors += 1
+                self._write()
 
     def next_health(self) -> int:
         """A sequence number that no report had before, with all counts safe that the report may name.

@@ -169,7 +169,7 @@ class Installer:
                 f"the model was made for {manifest.profile}, and this is a {self._context.profile()}",
                 "the owner has to assign it another one",
             )
-        if _numbers(manifest.minimum_agent) > _numbers(__version__):
+        if _numbers(manifest.minimum_agent) > _OWN_NUMBERS:
             raise BrokenReleaseError(
                 f"the model needs agent {manifest.minimum_agent}, and this is {__version__}", "update the agent"
             )
@@ -253,3 +253,6 @@ def _numbers(version: str) -> tuple[int, ...]:
         raise FormatError(f"{version!r} is not a version of the agent", "the owner has to release it anew")
     numbers = [int(part) for part in version.split(".")]
     return tuple(numbers + [0] * (4 - len(numbers)))
+
+
+_OWN_NUMBERS = _numbers(re.match(r"\d+(?:\.\d+){0,3}", __version__)[0])  # type: ignore[index] # ours begins with digits

@@ -12,10 +12,11 @@ from tinymlops.edge.counters import Counters, ReleaseCount
 from tinymlops.edge.prediction import Latencies, Prediction, ReadyVariant
 from tinymlops.edge.seams import InterpreterFactory
 from tinymlops.edge.slots import SlotRecord, Slots
-from tinymlops.errors import DoesNotRunError, NoModelError
+from tinymlops.errors import DoesNotRunError, FormatError, NoModelError, UntrustedError
 from tinymlops.wire.device_state import DeviceState, best_for
 from tinymlops.wire.manifest import Manifest
 
+_MOST_CHOICES = 16
 HowItIs = Callable[[float | None], DeviceState]
 """Says how the device is, with this preference or the agent's own."""
 
@@ -50,13 +51,21 @@ class RunningRelease:
         self._lock = threading.Lock()
 
     def variant_for(self, state: DeviceState) -> ReadyVariant:
-        """The variant that suits ``state``, loaded if it is not.
+        """The variant that suits ``state``, loaded if it is not; one that is loaded where that one can't be.
 
         Raises:
             UntrustedError: Its file was changed.
+            FormatError: Likewise.
             DoesNotRunError: It can't be loaded.
         """
-        return self.variant(best_for([manifest.cost for manifest in self.manifests], state))
+        try:
+            return self.variant(best_for([manifest.cost for manifest in self.manifests], state))
+        except (UntrustedError, FormatError, DoesNotRunError):
+            with self._lock:
+                loaded = next(iter(self._ready.values()), None)
+            if loaded is None:
+                raise
+            return loaded
 
     def variant(self, index: int) -> ReadyVariant:
         """A variant by its place; raises as `variant_for` does."""
@@ -88,25 +97,25 @@ class Model:
         self.workload = workload
         self._counters = counters
         self._state = state
-        self._release: RunningRelease | None = None
-        self._chosen: dict[float | None, ReadyVariant] = {}
+        # Together in one value, so that a query never takes the release from here and the variant from there
+        self._serving: tuple[RunningRelease, dict[float | None, ReadyVariant]] | None = None
 
     @property
     def release(self) -> RunningRelease | None:
         """What runs."""
-        return self._release
+        return self._serving[0] if self._serving is not None else None
 
     def use(self, release: RunningRelease | None) -> None:
         """Answer with another release from now on; queries that are under way end with the old one."""
-        self._release, self._chosen = release, {}
+        self._serving = None if release is None else (release, {})
 
     def choose_again(self) -> None:
         """Forget which variant suits: the state of the device may have changed."""
-        self._chosen = {}
+        self.use(self.release)
 
     def manifest(self, preference: float | None = None) -> Manifest:
         """Of the variant that answers; raises `NoModelError`."""
-        return self._variant(self._running(), preference).manifest
+        return self._variant(*self._running(), preference).manifest
 
     def predict(self, values: npt.ArrayLike, preference: float | None = None) -> Prediction:
         """The answer for one window of real values.
@@ -121,8 +130,8 @@ class Model:
             DoesNotRunError: The model failed; counted as an error.
         """
         begun_ns = time.perf_counter_ns()
-        release = self._running()
-        variant = self._chosen.get(preference) or self._variant(release, preference)
+        release, chosen = self._running()
+        variant = chosen.get(preference) or self._variant(release, chosen, preference)
         raw = variant.quantized(values)
         self._counters.query(release.key)
         try:
@@ -135,20 +144,23 @@ class Model:
 
     def count(self) -> ReleaseCount:
         """Queries and errors of the release that runs."""
-        return ReleaseCount() if self._release is None else self._counters.of(self._release.key)
+        release = self.release
+        return ReleaseCount() if release is None else self._counters.of(release.key)
 
-    def _running(self) -> RunningRelease:
-        release = self._release
-        if release is None:
+    def _running(self) -> tuple[RunningRelease, dict[float | None, ReadyVariant]]:
+        serving = self._serving
+        if serving is None:
             raise NoModelError(
                 f"this device has no verified model for {self.workload}", "wait for the next update, or look at status"
             )
-        return release
+        return serving
 
-    def _variant(self, release: RunningRelease, preference: float | None) -> ReadyVariant:
+    def _variant(
+        self, release: RunningRelease, chosen: dict[float | None, ReadyVariant], preference: float | None
+    ) -> ReadyVariant:
         variant = release.variant_for(self._state(preference))
-        if release is self._release and len(self._chosen) < 8:
-            self._chosen[preference] = variant
+        if len(chosen) < _MOST_CHOICES:
+            chosen[preference] = variant
         return variant
 
 

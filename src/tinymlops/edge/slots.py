@@ -126,12 +126,18 @@ class Slots:
         self.workload = workload
 
     def state(self) -> WorkloadState:
-        """What is kept about the workload; the beginning where the file is missing or damaged."""
+        """What is kept about the workload.
+
+        Where the file is lost or damaged, which takes a broken disk, the newest slot that still holds is taken.
+        """
         content = self._folder.read(f"{self._home}/{_ACTIVE}")
         try:
-            return WorkloadState() if content is None else decode(content, WorkloadState)
+            if content is not None:
+                return decode(content, WorkloadState)
         except FormatError:
-            return WorkloadState()
+            pass
+        held = [(record.assignment, slot) for slot in (A, B) if (record := self.record(slot)) is not None]
+        return WorkloadState(active=max(held)[1], assignment=max(held)[0]) if held else WorkloadState()
 
     def save(self, state: WorkloadState) -> None:
         """Keep ``state``: at once, or not at all."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tinymlops.errors import StorageError
 
-_TEMPORARY = ".new"
+_TEMPORARY = "~"  # no name of a workload or a digest ends like this
 _LOCK = "lock"
 
 
@@ -59,7 +59,7 @@ class Folder:
     def names(self, folder: str) -> list[str]:
         """Names of the files and folders in ``folder``, sorted; none where it does not exist."""
         try:
-            return sorted(path.name for path in self.path(folder).iterdir() if path.suffix != _TEMPORARY)
+            return sorted(path.name for path in self.path(folder).iterdir() if not path.name.endswith(_TEMPORARY))
         except (FileNotFoundError, NotADirectoryError):
             return []
 

@@ -236,6 +236,52 @@ def test_damage_on_the_disk_takes_the_other_slot_and_mends_itself(
     assert again.models[WORKLOAD].predict(WINDOW).version == 2
 
 
+@pytest.mark.parametrize("content", [b"", b"{", None])
+def test_a_lost_switch_is_found_again_by_the_signed_slots(
+    agent: Agent, world: World, restarted: Callable[[], Agent], content: bytes | None
+) -> None:
+    assert agent.cycle().error is None
+    world.release(2, [tiny_model(2)])
+    world.assign(agent.device_id, 2)
+    assert agent.cycle().error is None
+    agent.folder.remove("models/activity/active")
+    if content is not None:
+        agent.folder.write("models/activity/active", content)
+    again = restarted()
+    assert again.models[WORKLOAD].predict(WINDOW).version == 2
+    sent = world.bytes_sent("releases/")
+    assert again.cycle().error is None
+    assert world.bytes_sent("releases/") == sent
+
+
+def test_a_variant_that_is_lost_leaves_the_others(agent: Agent, world: World) -> None:
+    world.release(2, [tiny_model(2), tiny_model(3)])
+    world.assign(agent.device_id, 2)
+    assert agent.cycle().error is None
+    release = agent.models[WORKLOAD].release
+    assert release is not None
+    agent.models[WORKLOAD].predict(WINDOW)
+    loaded = next(iter(release._ready))
+    lost = release.record.variants[1 - loaded].package
+    agent.folder.remove(f"models/activity/{release.slot}/{lost}")
+    assert {agent.models[WORKLOAD].predict(WINDOW, preference=wish).recipe for wish in (FAST, ACCURATE)} == {
+        release.manifests[loaded].recipe
+    }
+
+
+def test_workloads_may_be_called_anything_that_the_wire_allows(
+    agent: Agent, world: World, restarted: Callable[[], Agent]
+) -> None:
+    """No name may pass for a file of the agent's own."""
+    assert agent.cycle().error is None
+    for name in ("a.new", "x.part", "slot.json", "active"):
+        agent.folder.move("models/activity/active", f"models/{name}/active")
+        agent.folder.move(f"models/{name}/active", "models/activity/active")
+        with agent.folder.locked():
+            assert name in agent.folder.names("models")
+    assert restarted().models[WORKLOAD].predict(WINDOW).version == 1
+
+
 def test_a_disk_that_is_full_keeps_the_good_model(tmp_path: Path, world: World, clock: SteppingClock) -> None:
     agent = enrolled_agent(tmp_path / "state", world, clock, quota_bytes=40_000)
     world.assign(agent.device_id, 1)

@@ -77,9 +77,9 @@ def test_append_truncate_and_move_are_counted(folder: Folder) -> None:
 def test_one_agent_at_a_time(folder: Folder) -> None:
     with folder.locked(), pytest.raises(StorageError, match="another agent"), Folder(folder.root).locked():
         pass
-    folder.path("torn.new").write_bytes(b"half")
+    folder.path("torn~").write_bytes(b"half")
     with folder.locked():
-        assert not folder.path("torn.new").exists()
+        assert not folder.path("torn~").exists()
 
 
 def test_a_folder_that_can_not_be(tmp_path: Path) -> None:
