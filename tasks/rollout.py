@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 
 from tasks.progress import StepProgress
 from tinymlops.errors import ReleaseError
@@ -51,7 +52,7 @@ def raise_unless_done(rollout: Rollout) -> None:
 
 
 class Watched:
-    """A roll-out on the pages: a bar, and a table that is drawn anew whenever something changed.
+    """A roll-out on the pages: a bar, and a page that is drawn anew whenever something changed.
 
     Args:
         steering: To look with.
@@ -62,7 +63,7 @@ class Watched:
         self._steering, self._rollout = steering, rollout
         self._step = StepProgress(f"{rollout.workload} release {rollout.version}")
         self._bar: UUID | None = None
-        self._shown: list[dict[str, object]] = []
+        self._page = ""
 
     def __enter__(self) -> Self:
         self._step.__enter__()
@@ -78,15 +79,14 @@ class Watched:
         counts = count_standings(rollout, self._steering.standings(rollout), self._steering.clock())
         everywhere = sum(counts, Counter())
         self._step(everywhere[Standing.GOOD], len(rollout.members), _words(rollout, everywhere))
-        rows = [_row(rollout, stage, count) for stage, count in enumerate(counts)]
-        if rows != self._shown:
-            self._shown = rows
-            self._draw(rollout, rows, 100.0 * everywhere[Standing.GOOD] / len(rollout.members))
+        page = _page(rollout, counts)
+        if page != self._page:
+            self._page = page
+            self._draw(rollout, page, 100.0 * everywhere[Standing.GOOD] / len(rollout.members))
 
-    def _draw(self, rollout: Rollout, rows: list[dict[str, object]], percent: float) -> None:
-        what = f"Release {rollout.version} of {rollout.workload}: {rollout.status}"
-        description = f"{what} ({rollout.reason})" if rollout.reason else what
-        create_table_artifact(rows, key=f"rollout-{rollout.workload}", description=description)
+    def _draw(self, rollout: Rollout, page: str, percent: float) -> None:
+        description = f"Release {rollout.version} of {rollout.workload}: {rollout.status}"
+        create_markdown_artifact(page, key=f"rollout-{rollout.workload}", description=description)
         if self._bar is None:
             self._bar = create_progress_artifact(progress=percent, description=description)  # type: ignore[assignment]
         else:
@@ -98,11 +98,27 @@ def _words(rollout: Rollout, count: Counter[Standing]) -> str:
     return f"{rollout.status}, stage {rollout.stage + 1} of {len(rollout.stages)}: {told}"
 
 
-def _row(rollout: Rollout, stage: int, count: Counter[Standing]) -> dict[str, object]:
+def _page(rollout: Rollout, counts: list[Counter[Standing]]) -> str:
+    """The roll-out as Markdown: where it stands, a row for each stage, and what happened."""
+    heads = ["stage", "devices", *Standing, "not reached"]
+    rows = [_row(rollout, stage, count) for stage, count in enumerate(counts)]
+    happened = [f"- {datetime.fromtimestamp(at.at_s, UTC):%Y-%m-%d %H:%M:%S} UTC: {at.what}" for at in rollout.events]
+    return "\n".join(
+        (
+            f"# Release {rollout.version} of {rollout.workload}: {rollout.status}",
+            "",
+            f"Roll-out `{rollout.rollout_id}` to {len(rollout.members)} devices.",
+            "",
+            f"| {' | '.join(heads)} |",
+            f"|{' ---: |' * len(heads)}",
+            *(f"| {' | '.join(row)} |" for row in rows),
+            "",
+            *happened,
+        )
+    )
+
+
+def _row(rollout: Rollout, stage: int, count: Counter[Standing]) -> list[str]:
     size = sum(member.stage == stage for member in rollout.members)
-    return {
-        "stage": f"{stage + 1}, up to {rollout.stages[stage]:.0%}",
-        "devices": size,
-        **{str(standing): count[standing] for standing in Standing},
-        "not reached": size - count.total(),
-    }
+    standings = [str(count[standing]) for standing in Standing]
+    return [f"{stage + 1}, up to {rollout.stages[stage]:.0%}", str(size), *standings, str(size - count.total())]
