@@ -79,7 +79,7 @@ def refuse_unchanged(workload: str, candidates: tuple[Candidate, ...]) -> None:
 
 def next_version(workload: str) -> int:
     """Number of the next release."""
-    return max(Premises.from_environment().records().versions(workload), default=0) + 1
+    return Premises.from_environment().records().next_version(workload)
 
 
 @task(task_run_name="describe {candidate.measurement.variant.recipe} on {candidate.profile.name}", tags=["docker"])

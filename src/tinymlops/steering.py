@@ -17,13 +17,14 @@ import msgspec
 from tinymlops.errors import ReleaseError, UnknownNameError
 from tinymlops.fleet import Device, Fleet, HealthOf
 from tinymlops.releases.assigning import Recipient, make_assignment
+from tinymlops.releases.publishing import Publisher
 from tinymlops.releases.records import Records, ReleaseRecord
 from tinymlops.releases.repository import Repository
 from tinymlops.releases.vault import Vault
 from tinymlops.rollouts import Audience, DeviceStanding, Limits, Rollout, Target, advance, plan_rollout, wanted_versions
 from tinymlops.rollouts.planning import Candidate
 from tinymlops.rollouts.values import DEFAULT_LIMITS, DEFAULT_STAGES, EVERYBODY
-from tinymlops.wire.assignment import Assignment
+from tinymlops.wire.assignment import MOST_COUNTER_STEP, Assignment
 from tinymlops.wire.encoding import decode, encode
 from tinymlops.wire.messages import Phase
 
@@ -141,19 +142,29 @@ class Steering:
             said[one.device_id].append(one)
         return {device: _standing(rollout, assigned.get(device), said[device]) for device in ids}
 
-    def settle(self) -> int:
-        """Assign every device what it shall run, wherever that is not what it was assigned last; how many changed."""
+    def settle(self, *, everybody: bool = False) -> int:
+        """Assign every device what it shall run, wherever that is not what it was assigned last; how many changed.
+
+        Args:
+            everybody: Assign all anew, whatever they were assigned: after the devices key was stolen and exchanged, or
+                the record of devices was restored from a copy.
+        """
         devices = self.fleet.devices()
-        wanted = wanted_versions([_target(device) for device in devices], self.rollouts())
+        wanted = wanted_versions([_target(device) for device in devices], self._that_count())
         assigned = self.fleet.assignments()
-        changed = [one for one in devices if wanted[one.device_id] != _versions(assigned.get(one.device_id))]
+        changed = [
+            one for one in devices if everybody or wanted[one.device_id] != _versions(assigned.get(one.device_id))
+        ]
         if changed:
             self._assign({device: wanted[device.device_id] for device in changed})
         return len(changed)
 
     def _assign(self, wanted: Mapping[Device, Mapping[str, int]]) -> None:
-        counters = self.fleet.next_assignment_counters(device.device_id for device in wanted)
-        running = self._models_on(device.device_id for device in wanted)
+        heard = self.fleet.health(device_ids=[device.device_id for device in wanted])
+        counters = self.fleet.next_assignment_counters(
+            [device.device_id for device in wanted], seen=_counters_seen(heard, self.fleet.assignments())
+        )
+        running = _models_on(heard)
         pairs = {pair for versions in wanted.values() for pair in versions.items()}
         releases = {pair: self.records.load(*pair) for pair in pairs}
         assignments = [
@@ -169,13 +180,27 @@ class Steering:
         self.repository.assign({one.device_id: encode(one) for one in assignments})
         self.fleet.record_assignments(assignments)
 
-    def _models_on(self, device_ids: Iterable[str]) -> dict[str, frozenset[str]]:
-        """Device → models that it says it runs."""
-        models: dict[str, set[str]] = defaultdict(set)
-        for one in self.fleet.health(device_ids=device_ids):
-            if one.health.sha256 and one.health.phase in {Phase.GOOD, Phase.TRIAL}:
-                models[one.device_id].add(one.health.sha256)
-        return {device: frozenset(found) for device, found in models.items()}
+    def withdraw(self, publisher: Publisher, workload: str, version: int) -> None:
+        """Take a release off the signed list for good: nobody can offer it to a device any more, not even a thief.
+
+        Args:
+            publisher: With the targets key.
+            workload: Which task.
+            version: Of the release.
+
+        Raises:
+            ReleaseError: There is no such release, or devices are assigned it.
+        """
+        record = self.records.load(workload, version)
+        enrolled = [device.device_id for device in self.fleet.devices()]
+        assigned = self.fleet.assignments(enrolled).values()
+        offered = [one.device_id for one in assigned if _versions(one).get(workload) == version]
+        if offered or any(not one.status.is_final and one.version == version for one in self._of(workload)):
+            raise ReleaseError(
+                f"{len(offered)} devices are assigned release {version} of {workload}",
+                "roll another release out first, or turn its roll-out back",
+            )
+        publisher.withdraw(record)
 
     def _candidates(self, workload: str, audience: Audience) -> list[Candidate]:
         devices = [one for one in self.fleet.devices() if audience.holds(_target(one))]
@@ -190,9 +215,18 @@ class Steering:
             for one in devices
         ]
 
+    def _that_count(self) -> list[Rollout]:
+        """Roll-outs of releases that still exist."""
+        rollouts = self.rollouts()
+        existing = {workload: self.records.versions(workload) for workload in {one.workload for one in rollouts}}
+        return [one for one in rollouts if one.version in existing[one.workload]]
+
+    def _of(self, workload: str) -> list[Rollout]:
+        return [one for one in self.rollouts() if one.workload == workload]
+
     def _refuse_another(self, workload: str) -> None:
-        for other in self.rollouts():
-            if other.workload == workload and not other.status.is_final:
+        for other in self._of(workload):
+            if not other.status.is_final:
                 raise ReleaseError(
                     f"the roll-out {other.rollout_id} of {workload} is {other.status}",
                     f"let it end, or turn it back with `tinymlops rollout back {other.rollout_id}`",
@@ -233,3 +267,22 @@ def _target(device: Device) -> Target:
 
 def _recipient(device: Device, models: frozenset[str]) -> Recipient:
     return Recipient(keys=device.keys, profile=device.profile, cipher=device.cipher, models=models)
+
+
+def _models_on(heard: Iterable[HealthOf]) -> dict[str, frozenset[str]]:
+    """Device → models that it says it runs."""
+    models: dict[str, set[str]] = defaultdict(set)
+    for one in heard:
+        if one.health.sha256 and one.health.phase in {Phase.GOOD, Phase.TRIAL}:
+            models[one.device_id].add(one.health.sha256)
+    return {device: frozenset(found) for device, found in models.items()}
+
+
+def _counters_seen(heard: Iterable[HealthOf], assigned: Mapping[str, Assignment]) -> dict[str, int]:
+    """Device → the highest counter that it has reported, unless that is further ahead than a device can be led."""
+    seen: dict[str, int] = defaultdict(int)
+    for one in heard:
+        known = assigned[one.device_id].counter if one.device_id in assigned else 0
+        if one.health.assignment <= known + MOST_COUNTER_STEP:
+            seen[one.device_id] = max(seen[one.device_id], one.health.assignment)
+    return seen

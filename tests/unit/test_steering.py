@@ -234,3 +234,78 @@ def test_both_kinds_of_device_are_offered_their_own_manifest(owner: Owner) -> No
     for profile, keys in devices.items():
         offer = owner.fleet.assignments()[keys.device_id].offers[0]
         assert profile in offer.variants[0].manifest
+
+
+def test_a_withdrawn_release_is_off_the_list_and_its_number_is_not_used_again(owner: Owner) -> None:
+    device = owner.enrol()
+    owner.release(1)
+    rolled_out(owner, [device], 1)
+    owner.release(2)
+    rolled_out(owner, [device], 2)
+
+    owner.steering.withdraw(owner.publisher, WORKLOAD, 1)
+
+    assert not [path for path in owner.publisher.repository.targets() if path.startswith(f"releases/{WORKLOAD}/1/")]
+    assert owner.publisher.records.versions(WORKLOAD) == (2,)
+    assert owner.publisher.next_version(WORKLOAD) == 3
+    with pytest.raises(ReleaseError, match="release 1 of tiny was withdrawn"):
+        owner.steering.start(WORKLOAD, 1)
+
+
+def test_a_release_that_devices_are_assigned_is_not_withdrawn(owner: Owner) -> None:
+    device = owner.enrol()
+    owner.release(1)
+    rolled_out(owner, [device], 1)
+
+    with pytest.raises(ReleaseError, match="1 devices are assigned release 1 of tiny"):
+        owner.steering.withdraw(owner.publisher, WORKLOAD, 1)
+
+
+def test_newcomers_are_not_offered_what_was_withdrawn(owner: Owner) -> None:
+    device = owner.enrol()
+    for seed in (1, 2):
+        owner.release(seed)
+        rolled_out(owner, [device], seed)
+    owner.release(3)
+    newcomer = owner.enrol(region="eu")
+    rolled_out(owner, [newcomer], 3, audience=Audience(regions=("eu",)))
+    owner.fleet.revoke(newcomer.device_id, now_s=owner.now_s)
+    owner.steering.withdraw(owner.publisher, WORKLOAD, 3)
+
+    later = owner.enrol(region="eu")
+    owner.steering.settle()
+
+    assert offered(owner, later) == 2
+
+
+def test_everybody_can_be_assigned_anew(owner: Owner) -> None:
+    device = owner.enrol()
+    owner.release(1)
+    rolled_out(owner, [device], 1)
+    before = owner.fleet.assignments()[device.device_id].counter
+
+    assert owner.steering.settle() == 0
+    assert owner.steering.settle(everybody=True) == 1
+    assert owner.fleet.assignments()[device.device_id].counter == before + 1
+
+
+def test_counters_go_on_above_what_a_device_has_seen_when_the_record_is_older(owner: Owner) -> None:
+    device = owner.enrol()
+    owner.release(1)
+    rolled_out(owner, [device], 1)
+    owner.say(device, 1, Phase.GOOD, assignment=40)
+
+    owner.steering.settle(everybody=True)
+
+    assert owner.fleet.assignments()[device.device_id].counter == 41
+
+
+def test_a_counter_that_no_device_can_have_seen_is_not_believed(owner: Owner) -> None:
+    device = owner.enrol()
+    owner.release(1)
+    rolled_out(owner, [device], 1)
+    owner.say(device, 1, Phase.GOOD, assignment=2**40)
+
+    owner.steering.settle(everybody=True)
+
+    assert owner.fleet.assignments()[device.device_id].counter == 2

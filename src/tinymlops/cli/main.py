@@ -17,7 +17,7 @@ from tinymlops.cli.fleet import fleet
 from tinymlops.cli.gateway import gateway
 from tinymlops.cli.keys import keys
 from tinymlops.cli.lists import devices, workloads
-from tinymlops.cli.release import release, releases
+from tinymlops.cli.release import release, releases, withdraw
 from tinymlops.cli.rollout import rollout
 from tinymlops.cli.ui import ui
 from tinymlops.errors import StorageError, TinyMLOpsError
@@ -33,7 +33,22 @@ def cli(debug: bool) -> None:
     del debug  # read by main(), which must know it also when click itself fails
 
 
-COMMANDS = (build, benchmark, keys, release, releases, rollout, gateway, fleet, agent, workloads, devices, doctor, ui)
+COMMANDS = (
+    build,
+    benchmark,
+    keys,
+    release,
+    releases,
+    withdraw,
+    rollout,
+    gateway,
+    fleet,
+    agent,
+    workloads,
+    devices,
+    doctor,
+    ui,
+)
 for command in COMMANDS:
     cli.add_command(command)
 

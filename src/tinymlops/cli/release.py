@@ -1,4 +1,4 @@
-"""``tinymlops release`` and ``tinymlops releases``: the selected variants, signed and sealed; what there is."""
+"""``tinymlops release``, ``releases`` and ``withdraw``: the selected variants, signed and sealed; what there is."""
 
 from __future__ import annotations
 
@@ -42,6 +42,18 @@ def releases(workload: str | None) -> None:
         click.echo("There are no releases yet: `tinymlops release WORKLOAD` makes one.")
     for record in shown:
         _show(record)
+
+
+@click.command()
+@click.argument("workload")
+@click.argument("version", type=int)
+def withdraw(workload: str, version: int) -> None:
+    """Take release VERSION of WORKLOAD off the signed list, for good. Needs the targets key."""
+    from tinymlops.premises import Premises, passphrase_from_environment
+
+    premises = Premises.from_environment()
+    premises.steering().withdraw(premises.publisher(passphrase_from_environment), workload, version)
+    click.echo(f"Release {version} of {workload} is withdrawn: no device can be offered it any more.")
 
 
 def _show(record: ReleaseRecord) -> None:

@@ -96,9 +96,10 @@ def status(rollout_id: str | None, as_json: bool) -> None:
 
 
 @rollout.command()
-def settle() -> None:
+@click.option("--everybody", is_flag=True, help="Also those that have it: after the devices key was exchanged.")
+def settle(everybody: bool) -> None:
     """Offer every device what it shall run: for devices that joined after a roll-out was done."""
-    changed = _steering().settle()
+    changed = _steering().settle(everybody=everybody)
     click.echo(f"{changed} devices were assigned something new.")
 
 

@@ -250,10 +250,18 @@ class Fleet:
         with self._database.writing() as connection:
             return rollouts.save(connection, rollout_id, document, expected=expected, now_s=now_s)
 
-    def next_assignment_counters(self, device_ids: Iterable[str]) -> Mapping[str, int]:
-        """A fresh, higher assignment counter for each device: no two callers ever get the same one for a device."""
+    def next_assignment_counters(
+        self, device_ids: Iterable[str], *, seen: Mapping[str, int] | None = None
+    ) -> Mapping[str, int]:
+        """A fresh, higher assignment counter for each device: no two callers ever get the same one for a device.
+
+        Args:
+            device_ids: Which devices.
+            seen: Device → a counter that it has reported: after this record was restored from a copy, devices may
+                have seen more than it remembers.
+        """
         with self._database.writing() as connection:
-            return rollouts.next_counters(connection, device_ids)
+            return rollouts.next_counters(connection, device_ids, seen or {})
 
     def record_assignments(self, published: Iterable[Assignment]) -> None:
         """Remember what was published; an older one never replaces a newer one."""

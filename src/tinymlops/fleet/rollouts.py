@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, case, select, update
 
 from tinymlops.fleet import tables
 from tinymlops.fleet.database import insert
@@ -51,14 +51,15 @@ def save(connection: Connection, rollout_id: str, document: bytes, *, expected: 
     return expected + 1 if changed else None
 
 
-def next_counters(connection: Connection, device_ids: Iterable[str]) -> dict[str, int]:
+def next_counters(connection: Connection, device_ids: Iterable[str], seen: Mapping[str, int]) -> dict[str, int]:
     """A fresh assignment counter for each device: no two callers ever get the same one for a device."""
-    rows = [{"device_id": device_id, "counter": 1} for device_id in sorted(set(device_ids))]
+    rows = [{"device_id": device, "counter": 1 + seen.get(device, 0)} for device in sorted(set(device_ids))]
     if not rows:
         return {}
     a = tables.assignments.c
     first = insert(connection, tables.assignments)
-    grown = first.on_conflict_do_update(index_elements=[a.device_id], set_={"counter": a.counter + 1})
+    ahead = case((a.counter + 1 < first.excluded.counter, first.excluded.counter), else_=a.counter + 1)
+    grown = first.on_conflict_do_update(index_elements=[a.device_id], set_={"counter": ahead})
     return {row.device_id: row.counter for row in connection.execute(grown.returning(a.device_id, a.counter), rows)}
 
 

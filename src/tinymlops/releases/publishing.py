@@ -44,7 +44,7 @@ class Publisher:
 
     def next_version(self, workload: str) -> int:
         """Number of the next release."""
-        return max(self.records.versions(workload), default=0) + 1
+        return self.records.next_version(workload)
 
     def publish(
         self, manifests: Sequence[Manifest], models: Mapping[str, bytes], *, why: str, now_s: float
@@ -87,6 +87,16 @@ class Publisher:
         )
         self.records.keep(record)
         return record
+
+    def withdraw(self, record: ReleaseRecord) -> None:
+        """Take a release off the signed list, then mark its record; its number is never used again.
+
+        Raises:
+            ReleaseError: The targets, snapshot or timestamp key is not here.
+        """
+        packages = [one.path for found in record.packages.values() for one in found]
+        self.repository.remove_targets([*packages, *(variant.manifest for variant in record.variants)])
+        self.records.withdraw(record)
 
     def model(self, record: ReleaseRecord, digest: str) -> bytes:
         """A released ``.tflite``, out of its own sealed package.

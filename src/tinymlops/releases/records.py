@@ -13,6 +13,7 @@ from tinymlops.wire.manifest import HealthBounds
 from tinymlops.wire.sealing import Cipher
 
 _FOLDER = "records"
+_WITHDRAWN = "withdrawn"
 
 
 class SealedPackage(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,8 +90,12 @@ class Records:
         """The record of one release.
 
         Raises:
-            ReleaseError: There is no such release.
+            ReleaseError: There is no such release, or it was withdrawn.
         """
+        if version in self._withdrawn(workload):
+            raise ReleaseError(
+                f"release {version} of {workload} was withdrawn", "name another; see `tinymlops releases`"
+            )
         try:
             content = self._private.get(_key(workload, version))
         except NotFoundError as error:
@@ -102,9 +107,23 @@ class Records:
         return decode(content, ReleaseRecord, what=f"the record of release {version} of {workload}")
 
     def versions(self, workload: str) -> tuple[int, ...]:
-        """Numbers of the releases of a workload, rising."""
-        found = self._private.list(f"{_FOLDER}/{workload}/")
-        return tuple(sorted(int(one.key.rpartition("/")[2].removesuffix(".json")) for one in found))
+        """Numbers of the releases of a workload that were not withdrawn, rising."""
+        return tuple(sorted(self._numbers(_FOLDER, workload) - self._withdrawn(workload)))
+
+    def next_version(self, workload: str) -> int:
+        """Number of the next release; those of withdrawn ones are not used again."""
+        return max(self._numbers(_FOLDER, workload), default=0) + 1
+
+    def withdraw(self, record: ReleaseRecord) -> None:
+        """Mark a release as withdrawn; once more is no mistake."""
+        self._private.put(_key(record.workload, record.version, _WITHDRAWN), b"")
+
+    def _withdrawn(self, workload: str) -> set[int]:
+        return self._numbers(_WITHDRAWN, workload)
+
+    def _numbers(self, folder: str, workload: str) -> set[int]:
+        found = self._private.list(f"{folder}/{workload}/")
+        return {int(one.key.rpartition("/")[2].removesuffix(".json")) for one in found}
 
     def workloads(self) -> tuple[str, ...]:
         """Workloads that have releases, sorted."""
@@ -132,5 +151,5 @@ class Records:
             )
 
 
-def _key(workload: str, version: int) -> str:
-    return f"{_FOLDER}/{workload}/{version:08d}.json"
+def _key(workload: str, version: int, folder: str = _FOLDER) -> str:
+    return f"{folder}/{workload}/{version:08d}.json"

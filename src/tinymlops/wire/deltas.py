@@ -44,6 +44,8 @@ def apply(encoding: str, payload: bytes | bytearray, *, base: bytes | None, size
     Raises:
         FormatError: Unknown encoding, no base, or a payload that does not decode to ``size`` bytes.
     """
+    if size < 0:
+        raise FormatError(f"a model of {size} bytes can't be", "ask for another release")
     if encoding == Encoding.ZSTD:
         return _unpack_zstd(payload, size)
     if base is None:
