@@ -1,15 +1,21 @@
 #!/bin/sh
-# What the full tests need besides Python packages: a container engine, a browser, a data set and PostgreSQL from Debian.
+# What the full tests need besides Python packages: a container engine, a browser, a data set, PostgreSQL and systemd's checker.
 set -eu
 
 missing=""
 [ -x /usr/bin/chromium ] || missing="$missing chromium"
 [ -d /usr/share/datasets/fashion-mnist ] || missing="$missing dataset-fashion-mnist"
+command -v systemd-analyze >/dev/null || missing="$missing systemd"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         echo "The tests need Debian's packages$missing: install them, then run this again." >&2
         exit 1
+    fi
+    # The tests start a PostgreSQL of their own: the package need not make and start one for the whole machine.
+    if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+        mkdir -p /etc/postgresql-common
+        echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
     fi
     apt-get update -qq
     # shellcheck disable=SC2086 # a list of names
