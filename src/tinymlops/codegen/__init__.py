@@ -1,5 +1,6 @@
-"""An int8 ``.tflite`` as C: one readable file, a static arena, and kernels that repeat TensorFlow Lite Micro bit for bit."""
+"""An int8 ``.tflite`` as C: one readable file, a static arena, kernels bit for bit as TensorFlow Lite Micro's."""
 
+from tinymlops.codegen.generator import generate
 from tinymlops.codegen.values import GeneratedModel, GeneratedOperator, GeneratedTensor, KernelSet
 
-__all__ = ["GeneratedModel", "GeneratedOperator", "GeneratedTensor", "KernelSet"]
+__all__ = ["GeneratedModel", "GeneratedOperator", "GeneratedTensor", "KernelSet", "generate"]

@@ -63,8 +63,8 @@ class GeneratedModel:
         files: Relative path → content: model, kernels, headers, licences.
         sources: The ``.c`` files to compile, as keys of ``files``.
         include_folders: Folders for the compiler's ``-I``, relative; ``"."`` is where ``model.h`` lies.
-        arena_bytes: Static memory for activations, shared over the operators' lifetimes.
-        scratch_bytes: Static memory that kernels work in, besides the arena.
+        arena_bytes: Static memory for activations and for kernels to work in, shared over the operators' lifetimes.
+        scratch_bytes: The most that one kernel works in; it is part of the arena, in holes where there are some.
         constant_bytes: Weights, biases, multipliers and tables: what the linker puts into flash.
         operators: In the order they run.
         inputs: Laid one behind the other in ``model_invoke``'s input buffer.
