@@ -4,7 +4,7 @@
 set -eu
 targets=$1
 root=$2
-mkdir -p "$root/work/in" "$root/work/out" "$root/work/objects" "$root/tmp" "$root/bin"
+mkdir -p "$root/work/in" "$root/work/out" "$root/work/objects" "$root/bin"
 
 take() {
     for path in "$@"; do

@@ -20,8 +20,9 @@ _ROWS = 32
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--device", required=True, help="Name of a device profile, or path of a .toml.")
 @click.option("--seed", default=7, show_default=True, help="Of the random inputs.")
+@click.option("--per-operator", is_flag=True, help="Show where the instructions go, operator by operator.")
 @click.option("--json", "as_json", is_flag=True, help="Print the measurement as JSON.")
-def benchmark(model: Path, device: str, seed: int, as_json: bool) -> None:
+def benchmark(model: Path, device: str, seed: int, per_operator: bool, as_json: bool) -> None:
     """Measure MODEL.tflite on a device: instructions, memory, sizes, and whether it fits; on random inputs."""
     import msgspec
 
@@ -42,11 +43,24 @@ def benchmark(model: Path, device: str, seed: int, as_json: bool) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(measurement), indent=2).decode())
     else:
         _show(measurement, profile)
+        if per_operator:
+            _show_operators(measurement)
     if measurement.status is not Status.OK:
         raise DoesNotRunError(
             f"{model} does not run on {profile.name} ({measurement.status}: {measurement.reason.rstrip('.')})",
             "choose another device or another recipe",
         )
+
+
+def _show_operators(measurement: Measurement) -> None:
+    from tinymlops.cli import console
+    from tinymlops.reporting.operators import operator_table, rest_words
+
+    if measurement.operators:
+        console.stdout().print(operator_table(measurement))
+        click.echo(rest_words(measurement))
+    else:
+        click.echo(f"{measurement.device} does not count operators apart: its runtime is {measurement.runtime}.")
 
 
 def _read(model: Path) -> bytes:

@@ -11,6 +11,9 @@ _FEEDABLE = frozenset(
     {"float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool"}
 )
 
+_OF_INT8_MODELS = frozenset({"int8", "int32", "int64", "bool"})
+"""Activations and weights, biases, shapes and indices."""
+
 
 def refuse(model: ModelFile, profile: DeviceProfile, runtime: RuntimeTable) -> tuple[Status, str]:
     """Why ``profile`` can't run ``model``: a status and a sentence, or ``OK`` and nothing."""
@@ -26,14 +29,16 @@ def check_types(model: ModelFile, profile: DeviceProfile) -> str:
     strange = sorted({tensor.dtype for tensor in (*model.inputs, *model.outputs)} - _FEEDABLE)
     if strange:
         return f"inputs and outputs of type {', '.join(strange)} can't be fed from numbers"
-    if profile.runtime.int8_only and not model.fully_integer:
-        floats = sorted(kind for kind in model.dtypes if "float" in kind)
-        return f"{profile.title} runs fully integer models only, and this one has {', '.join(floats)} tensors"
+    others = sorted(model.dtypes - _OF_INT8_MODELS)
+    if profile.runtime.int8_only and others:
+        return f"{profile.title} runs int8 models only, and this one has {', '.join(others)} tensors"
     return ""
 
 
 def check_operators(model: ModelFile, runtime: RuntimeTable) -> str:
     """Which operators of ``model`` the runtime lacks, one sentence, or nothing."""
+    if runtime.generated:
+        return ""
     missing = [words for operator in model.operators if (words := _lack(operator, runtime))]
     return f"{runtime.title} has no {', no '.join(missing)}" if missing else ""
 

@@ -16,15 +16,20 @@ FIGURES: dict[str, Callable[[Measurement], Figure | None]] = {
     "latency p50": lambda m: m.latency_p50,
     "latency p95": lambda m: m.latency_p95,
     "instructions": lambda m: m.instructions,
+    "energy": lambda m: m.energy,
+    "flash": lambda m: m.flash,
     "peak RAM": lambda m: m.peak_memory,
     "model adds": lambda m: m.model_memory,
-    "energy": lambda m: m.energy,
+    "arena": lambda m: m.arena,
+    "stack": lambda m: m.stack,
+    "on NPU": lambda m: m.npu_share,
 }
 """The figures of a variant on a device, in the order of their columns."""
 
 _BUDGETS = {
     "flash_kib": "KiB flash",
     "ram_kib": "KiB RAM",
+    "stack_kib": "KiB of it stack",
     "latency_us": "µs per inference",
     "instructions": "instructions",
     "energy_uj": "µJ per inference",
@@ -108,6 +113,18 @@ class DeviceView(msgspec.Struct, frozen=True):
     def time_name(self) -> str:
         """What stands for time: median latency where the CPU is the device's own, or else instructions."""
         return "latency p50" if "latency p50" in self.columns else "instructions"
+
+    def header(self, column: str) -> str:
+        """Name over a column: a time that nobody measured has no quantiles."""
+        kinds = {row.figures[column].provenance for row in self.rows if row.figures[column].text}
+        return "latency" if column == "latency p50" and kinds and "measured" not in kinds else column
+
+    @property
+    def cpu(self) -> str:
+        """The core, and whether what is shown was seen on it."""
+        if self.profile.accelerator is not None:
+            return f"{self.profile.accelerator.config}, as Vela estimates it"
+        return f"{self.profile.cpu}, emulated" if self.profile.emulated else "this machine's own CPU"
 
     def shared_note(self, column: str) -> str:
         """The note that all figures of a column carry, which a table then says once; or nothing."""
