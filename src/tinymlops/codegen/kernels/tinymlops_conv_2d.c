@@ -1,48 +1,112 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <string.h>
-
+#include "tinymlops_arithmetic.h"
 #include "tinymlops_kernels.h"
+#include "tinymlops_taps.h"
 
-/* The values under the kernel, one behind the other; where the kernel hangs over the edge, the zero point. */
-static void gather(const tinymlops_window *window, const int8_t *input, int32_t top, int32_t left, int8_t *patch)
+/* Two output channels are computed at a time: each input is loaded once for both. */
+typedef struct {
+    int32_t first, second;
+} two_sums;
+
+typedef struct {
+    const int8_t *first, *second;
+} two_rows;
+
+static void add_products(two_sums *sums, const int8_t *values, two_rows weights, int32_t from, int32_t count)
 {
-    const int32_t channels = window->input_channels;
-    int8_t *next = patch;
+    const int8_t *first = &weights.first[from];
+    const int8_t *second = &weights.second[from];
+    int32_t first_sum = sums->first;
+    int32_t second_sum = sums->second;
+    for (int32_t i = 0; i < count; i++) {
+        const int32_t value = values[i];
+        first_sum += value * first[i];
+        second_sum += value * second[i];
+    }
+    sums->first = first_sum;
+    sums->second = second_sum;
+}
 
-    for (int32_t ky = 0; ky < window->kernel_height; ky++) {
-        const int32_t y = top + (ky * window->dilation_height);
-        for (int32_t kx = 0; kx < window->kernel_width; kx++) {
-            const int32_t x = left + (kx * window->dilation_width);
-            if ((y >= 0) && (y < window->input_height) && (x >= 0) && (x < window->input_width)) {
-                (void)memcpy(next, &input[((y * window->input_width) + x) * channels], (size_t)channels);
-            } else {
-                (void)memset(next, (int)window->input_zero_point, (size_t)channels);
-            }
-            next = &next[channels];
-        }
+/* Taps outside the picture, where every input counts as the zero point. */
+static void add_outside(two_sums *sums, int32_t zero_point, two_rows weights, int32_t from, int32_t count)
+{
+    for (int32_t i = from; i < (from + count); i++) {
+        sums->first += zero_point * weights.first[i];
+        sums->second += zero_point * weights.second[i];
     }
 }
 
+/* One row of taps that lies inside the picture; at: offset of its first tap, which may lie to the left of it. */
+static void add_row(const tinymlops_window *window, two_sums *sums, const int8_t *input, int32_t at, two_rows weights,
+                    int32_t from, tinymlops_taps along)
+{
+    const int32_t channels = window->input_channels;
+    const int32_t inside = along.end - along.first;
+    add_outside(sums, window->input_zero_point, weights, from, along.first * channels);
+    if (window->dilation_width == 1) {
+        if (inside > 0) {
+            add_products(sums, &input[at + (along.first * channels)], weights, from + (along.first * channels),
+                         inside * channels);
+        }
+    } else {
+        for (int32_t kx = along.first; kx < along.end; kx++) {
+            add_products(sums, &input[at + (kx * window->dilation_width * channels)], weights, from + (kx * channels),
+                         channels);
+        }
+    }
+    add_outside(sums, window->input_zero_point, weights, from + (along.end * channels),
+                (window->kernel_width - along.end) * channels);
+}
+
+static two_sums sums_of(const tinymlops_window *window, const int8_t *input, int32_t corner, two_rows weights,
+                        tinymlops_taps down, tinymlops_taps along)
+{
+    const int32_t row_weights = window->kernel_width * window->input_channels;
+    const int32_t row_step = window->dilation_height * window->input_width * window->input_channels;
+    two_sums sums = {0, 0};
+
+    add_outside(&sums, window->input_zero_point, weights, 0, down.first * row_weights);
+    for (int32_t ky = down.first; ky < down.end; ky++) {
+        add_row(window, &sums, input, corner + (ky * row_step), weights, ky * row_weights, along);
+    }
+    add_outside(&sums, window->input_zero_point, weights, down.end * row_weights,
+                (window->kernel_height - down.end) * row_weights);
+    return sums;
+}
+
+static int8_t finished(const tinymlops_requantization *to, int32_t channel, int32_t sum, int32_t bias)
+{
+    const int32_t at = channel * to->step;
+    const int32_t total = tinymlops_wrapping_add(sum, bias);
+    return tinymlops_output(tinymlops_requantize(total, to->multiplier[at], to->shift[at]), to->zero_point, to->low,
+                            to->high);
+}
+
 void tinymlops_conv_2d_s8(const tinymlops_window *window, const tinymlops_requantization *to, const int8_t *input,
-                          const int8_t *weights, const int32_t *bias, int8_t *patch, int8_t *output)
+                          const int8_t *weights, const int32_t *bias, int8_t *output)
 {
     const int32_t columns = window->kernel_height * window->kernel_width * window->input_channels;
-    const int pointwise = (window->kernel_height == 1) && (window->kernel_width == 1) && (window->pad_top == 0) &&
-                          (window->pad_left == 0);
+    const int32_t channels = window->output_channels;
     int8_t *next = output;
 
     for (int32_t oy = 0; oy < window->output_height; oy++) {
         const int32_t top = (oy * window->stride_height) - window->pad_top;
+        const tinymlops_taps down =
+            tinymlops_taps_inside(top, window->input_height, window->kernel_height, window->dilation_height);
         for (int32_t ox = 0; ox < window->output_width; ox++) {
             const int32_t left = (ox * window->stride_width) - window->pad_left;
-            const int8_t *values = patch;
-            if (pointwise) {
-                values = &input[((top * window->input_width) + left) * window->input_channels];
-            } else {
-                gather(window, input, top, left, patch);
+            const tinymlops_taps along =
+                tinymlops_taps_inside(left, window->input_width, window->kernel_width, window->dilation_width);
+            const int32_t corner = ((top * window->input_width) + left) * window->input_channels;
+            for (int32_t channel = 0; channel < channels; channel += 2) {
+                /* The last channel of an odd number is its own second. */
+                const int32_t other = ((channel + 1) < channels) ? (channel + 1) : channel;
+                const two_rows rows = {&weights[channel * columns], &weights[other * columns]};
+                const two_sums sums = sums_of(window, input, corner, rows, down, along);
+                next[channel] = finished(to, channel, sums.first, bias[channel]);
+                next[other] = finished(to, other, (other == channel) ? sums.first : sums.second, bias[other]);
             }
-            tinymlops_matrix_vector_s8(to, values, weights, bias, columns, window->output_channels, next);
-            next = &next[window->output_channels];
+            next = &next[channels];
         }
     }
 }

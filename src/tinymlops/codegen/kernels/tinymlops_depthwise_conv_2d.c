@@ -1,28 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tinymlops_arithmetic.h"
 #include "tinymlops_kernels.h"
-
-/* The part of the kernel that lies inside the picture. */
-typedef struct {
-    int32_t first, end;
-} span;
-
-/* first: where the kernel begins, on the input's axis. Rounds up to the next tap where taps lie apart. */
-static span inside(int32_t first, int32_t side, int32_t kernel, int32_t dilation)
-{
-    span taps = {0, kernel};
-    if (first < 0) {
-        taps.first = ((-first) + dilation - 1) / dilation;
-    }
-    if ((first + ((kernel - 1) * dilation)) >= side) {
-        taps.end = (first >= side) ? 0 : (((side - first) + dilation - 1) / dilation);
-    }
-    return taps;
-}
+#include "tinymlops_taps.h"
 
 /* corner: offset of the kernel's first tap, which may lie outside; only taps inside are read. */
-static int32_t taps_sum(const tinymlops_window *window, const int8_t *input, int32_t corner, const int8_t *weights,
-                        span down, span along)
+static int32_t sum_of(const tinymlops_window *window, const int8_t *input, int32_t corner, const int8_t *weights,
+                      tinymlops_taps down, tinymlops_taps along)
 {
     const int32_t zero_point = window->input_zero_point;
     const int32_t input_step = window->dilation_width * window->input_channels;
@@ -50,16 +33,18 @@ void tinymlops_depthwise_conv_2d_s8(const tinymlops_window *window, const tinyml
 
     for (int32_t oy = 0; oy < window->output_height; oy++) {
         const int32_t top = (oy * window->stride_height) - window->pad_top;
-        const span down = inside(top, window->input_height, window->kernel_height, window->dilation_height);
+        const tinymlops_taps down =
+            tinymlops_taps_inside(top, window->input_height, window->kernel_height, window->dilation_height);
         for (int32_t ox = 0; ox < window->output_width; ox++) {
             const int32_t left = (ox * window->stride_width) - window->pad_left;
-            const span along = inside(left, window->input_width, window->kernel_width, window->dilation_width);
+            const tinymlops_taps along =
+                tinymlops_taps_inside(left, window->input_width, window->kernel_width, window->dilation_width);
             const int32_t corner = ((top * window->input_width) + left) * window->input_channels;
             int32_t channel = 0;
             for (int32_t ic = 0; ic < window->input_channels; ic++) {
                 for (int32_t m = 0; m < multiplier; m++, channel++) {
                     const int32_t at = channel * to->step;
-                    const int32_t sum = taps_sum(window, input, corner + ic, &weights[channel], down, along);
+                    const int32_t sum = sum_of(window, input, corner + ic, &weights[channel], down, along);
                     const int32_t total = tinymlops_wrapping_add(sum, bias[channel]);
                     *next++ = tinymlops_output(tinymlops_requantize(total, to->multiplier[at], to->shift[at]),
                                                to->zero_point, to->low, to->high);

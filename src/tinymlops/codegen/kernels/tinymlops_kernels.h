@@ -46,9 +46,8 @@ void tinymlops_matrix_vector_s8(const tinymlops_requantization *to, const int8_t
 void tinymlops_fully_connected_s8(const tinymlops_requantization *to, const int8_t *input, const int8_t *weights,
                                   const int32_t *bias, int32_t batches, int32_t columns, int32_t rows, int8_t *output);
 
-/* patch: kernel_height * kernel_width * input_channels bytes to work in; not touched by a 1x1 kernel. */
 void tinymlops_conv_2d_s8(const tinymlops_window *window, const tinymlops_requantization *to, const int8_t *input,
-                          const int8_t *weights, const int32_t *bias, int8_t *patch, int8_t *output);
+                          const int8_t *weights, const int32_t *bias, int8_t *output);
 
 /* output_channels is a multiple of input_channels: the depth multiplier. bias is not folded. */
 void tinymlops_depthwise_conv_2d_s8(const tinymlops_window *window, const tinymlops_requantization *to,

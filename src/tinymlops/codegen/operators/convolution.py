@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinymlops.codegen import cmsis_nn
-from tinymlops.codegen.layer import SCRATCH, Constant, Layer, Lowered, place
+from tinymlops.codegen.layer import Constant, Layer, Lowered, place
 from tinymlops.codegen.operators.windows import Filter, Window, filter_of, folded_bias, requantization, window_of
 from tinymlops.codegen.values import KernelSet
 
@@ -41,14 +41,12 @@ def convolution(layer: Layer) -> Lowered:
 def _portable(layer: Layer, window: Window, found: Filter, macs: int) -> Lowered:
     zero_point = layer.activation(0).zero_points[0]
     to, tables = requantization(layer, found)
-    pointwise = window.taps == 1 and window.pad == (0, 0)
     return Lowered(
         kernel="tinymlops_conv_2d_s8",
         code=(
             window.code(zero_point),
             to,
-            f"tinymlops_conv_2d_s8(&window, &to, {place(layer.input(0))}, @:weights@, @:bias@, "
-            f"{'0' if pointwise else SCRATCH}, {place(layer.output)});",
+            f"tinymlops_conv_2d_s8(&window, &to, {place(layer.input(0))}, @:weights@, @:bias@, {place(layer.output)});",
         ),
         constants=(
             Constant("weights", "int8_t", found.weights, "output channel, row, column, input channel"),
@@ -56,8 +54,7 @@ def _portable(layer: Layer, window: Window, found: Filter, macs: int) -> Lowered
             *tables,
         ),
         macs=macs,
-        scratch_bytes=0 if pointwise else window.taps * window.channels,
-        sources=frozenset({"tinymlops_conv_2d.c", "tinymlops_matrix_vector.c"}),
+        sources=frozenset({"tinymlops_conv_2d.c"}),
     )
 
 
