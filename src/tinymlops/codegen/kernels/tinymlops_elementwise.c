@@ -17,15 +17,18 @@ static int8_t summed(const tinymlops_sum *sum, int32_t a, int32_t b)
     return tinymlops_output(total, sum->zero_point, sum->low, sum->high);
 }
 
-static void add_row(const tinymlops_sum *sum, int32_t sign, const tinymlops_broadcast *over, const int8_t *a,
+/* The parameters are copied: an output of int8_t may lie anywhere, so they would be read anew for every value. */
+static void add_row(const tinymlops_sum *shared, int32_t sign, const tinymlops_broadcast *over, const int8_t *a,
                     const int8_t *b, int8_t *output)
 {
+    const tinymlops_sum sum = *shared;
     const int32_t a_step = over->a_step[TINYMLOPS_MAX_RANK - 1];
     const int32_t b_step = over->b_step[TINYMLOPS_MAX_RANK - 1];
-    for (int32_t i = 0; i < over->side[TINYMLOPS_MAX_RANK - 1]; i++) {
-        const int32_t first = scaled(a[i * a_step] - sum->a_zero_point, sum->a_multiplier, sum->a_shift);
-        const int32_t second = scaled(b[i * b_step] - sum->b_zero_point, sum->b_multiplier, sum->b_shift);
-        output[i] = summed(sum, first, sign * second);
+    const int32_t count = over->side[TINYMLOPS_MAX_RANK - 1];
+    for (int32_t i = 0; i < count; i++) {
+        const int32_t first = scaled(a[i * a_step] - sum.a_zero_point, sum.a_multiplier, sum.a_shift);
+        const int32_t second = scaled(b[i * b_step] - sum.b_zero_point, sum.b_multiplier, sum.b_shift);
+        output[i] = summed(&sum, first, sign * second);
     }
 }
 
@@ -57,15 +60,17 @@ void tinymlops_sub_s8(const tinymlops_sum *sum, const tinymlops_broadcast *over,
     add_all(sum, -1, over, a, b, output);
 }
 
-static void multiply_row(const tinymlops_product *product, const tinymlops_broadcast *over, const int8_t *a,
+static void multiply_row(const tinymlops_product *shared, const tinymlops_broadcast *over, const int8_t *a,
                          const int8_t *b, int8_t *output)
 {
+    const tinymlops_product product = *shared;
     const int32_t a_step = over->a_step[TINYMLOPS_MAX_RANK - 1];
     const int32_t b_step = over->b_step[TINYMLOPS_MAX_RANK - 1];
-    for (int32_t i = 0; i < over->side[TINYMLOPS_MAX_RANK - 1]; i++) {
-        const int32_t both = (a[i * a_step] - product->a_zero_point) * (b[i * b_step] - product->b_zero_point);
-        output[i] = tinymlops_output(tinymlops_requantize(both, product->multiplier, product->shift),
-                                     product->zero_point, product->low, product->high);
+    const int32_t count = over->side[TINYMLOPS_MAX_RANK - 1];
+    for (int32_t i = 0; i < count; i++) {
+        const int32_t both = (a[i * a_step] - product.a_zero_point) * (b[i * b_step] - product.b_zero_point);
+        output[i] = tinymlops_output(tinymlops_requantize(both, product.multiplier, product.shift),
+                                     product.zero_point, product.low, product.high);
     }
 }
 
