@@ -71,7 +71,8 @@ def _compiled(generated: GeneratedModel, folder: Path, path: str) -> Path:
         flags = (*flags, *_ARM_ON_A_HOST)
     content = (folder / path).read_bytes()
     kernel = "/" in path
-    name = hashlib.sha256(" ".join((*flags, path)).encode() + content).hexdigest()
+    headers = b"".join(text for name, text in sorted(generated.files.items()) if name.endswith(".h") and "/" in name)
+    name = hashlib.sha256(" ".join((*flags, path)).encode() + content + (headers if kernel else b"")).hexdigest()
     target = (_objects() if kernel else folder) / f"{name}.o"
     if not target.exists():
         includes = [f"-I{folder / include}" for include in generated.include_folders]
