@@ -13,6 +13,7 @@ import numpy as np
 
 from tinymlops.codegen.layer import SCRATCH, Constant, Layer, Lowered, place, struct
 from tinymlops.codegen.operators.windows import Filter, Window
+from tinymlops.codegen.values import Helium
 from tinymlops.errors import SetupError
 
 INCLUDE_FOLDERS = ("cmsis_nn/Include", "cmsis_core/Include")
@@ -33,6 +34,11 @@ def covers(window: Window) -> bool:
         )
     ]
     return max(*window.input, window.channels, window.output_channels, *window.dilation, *furthest) <= _MAX_SIDE
+
+
+def _scratch(layer: Layer, *, plain: int, helium: int) -> int:
+    """Working memory for the cores that the code is planned for; ``get_buffer_size`` of the kernels in numbers."""
+    return {Helium.WITH: helium, Helium.WITHOUT: plain, Helium.ANY: max(plain, helium)}[layer.helium]
 
 
 def _dims(name: str, sides: tuple[int, int, int, int]) -> str:
@@ -85,8 +91,9 @@ def convolution(layer: Layer, window: Window, found: Filter, macs: int) -> Lower
     """CONV_2D by ``arm_convolve_wrapper_s8``, which chooses among its kernels by the layer's geometry."""
     columns = window.taps * window.channels
     pointwise = window.taps == 1 and window.pad == (0, 0) and window.dilation == (1, 1)
-    # two columns of int16 (Cortex-M3, M4, M7, M33) or four of int8 in whole vectors (Helium), whichever is more
-    scratch = 0 if pointwise else max(4 * columns, 4 * 8 * -(-columns // 8))
+    rowwise = window.input[0] == 1 and window.kernel[0] == 1 and window.dilation[1] == 1 and window.output[1] % 4 == 0
+    # two columns of int16, or four of int8 in whole vectors
+    scratch = 0 if pointwise else _scratch(layer, plain=4 * columns, helium=0 if rowwise else 4 * 8 * -(-columns // 8))
     how = _parameters(layer, window, found, {})
     return Lowered(
         kernel="arm_convolve_wrapper_s8",
@@ -98,8 +105,10 @@ def convolution(layer: Layer, window: Window, found: Filter, macs: int) -> Lower
             _dims("biases", (1, 1, 1, window.output_channels)),
             _dims("out", (1, *window.output, window.output_channels)),
             _context(scratch),
-            f"(void)arm_convolve_wrapper_s8(&context, &how, &to, &in, {place(layer.input(0))}, &filter, @:weights@, "
-            f"&biases, @:bias@, &out, {place(layer.output)});",
+            (
+                f"(void)arm_convolve_wrapper_s8(&context, &how, &to, &in, {place(layer.input(0))}, &filter, "
+                f"@:weights@, &biases, @:bias@, &out, {place(layer.output)});"
+            ),
         ),
         constants=(*_constants(found, "output channel, row, column, input channel"), *_per_channel(found)),
         macs=macs,
@@ -111,8 +120,17 @@ def depthwise_convolution(layer: Layer, window: Window, found: Filter, macs: int
     """DEPTHWISE_CONV_2D by ``arm_depthwise_conv_wrapper_s8``."""
     multiplier = window.output_channels // window.channels
     optimized = multiplier == 1 and window.dilation == (1, 1)
-    # a window of int16 (Cortex-M4, M7, M33) or four of int8 for a block of channels (Helium), whichever is more
-    scratch = max(2 * window.channels, 4 * _CHANNELS_AT_ONCE) * window.taps if optimized else 0
+    small = window.kernel == (3, 3) and max(window.pad) <= 1
+    # a window of int16 unless it is 3x3, or four windows of int8 for a block of channels
+    scratch = (
+        _scratch(
+            layer,
+            plain=0 if small else 2 * window.channels * window.taps,
+            helium=4 * _CHANNELS_AT_ONCE * window.taps,
+        )
+        if optimized
+        else 0
+    )
     how = _parameters(layer, window, found, {"ch_mult": multiplier})
     return Lowered(
         kernel="arm_depthwise_conv_wrapper_s8",
@@ -124,8 +142,10 @@ def depthwise_convolution(layer: Layer, window: Window, found: Filter, macs: int
             _dims("biases", (1, 1, 1, window.output_channels)),
             _dims("out", (1, *window.output, window.output_channels)),
             _context(scratch),
-            f"(void)arm_depthwise_conv_wrapper_s8(&context, &how, &to, &in, {place(layer.input(0))}, &filter, "
-            f"@:weights@, &biases, @:bias@, &out, {place(layer.output)});",
+            (
+                f"(void)arm_depthwise_conv_wrapper_s8(&context, &how, &to, &in, {place(layer.input(0))}, &filter, "
+                f"@:weights@, &biases, @:bias@, &out, {place(layer.output)});"
+            ),
         ),
         constants=(*_constants(found, "row, column, output channel"), *_per_channel(found)),
         macs=macs,
@@ -153,8 +173,10 @@ def fully_connected(layer: Layer, sides: tuple[int, int, int], found: Filter, ma
             _dims("biases", (1, 1, 1, rows)),
             _dims("out", (batches, 1, 1, rows)),
             _context(0),
-            f"(void)arm_fully_connected_s8(&context, &how, &to, &in, {place(layer.input(0))}, &filter, @:weights@, "
-            f"&biases, @:bias@, &out, {place(layer.output)});",
+            (
+                f"(void)arm_fully_connected_s8(&context, &how, &to, &in, {place(layer.input(0))}, &filter, @:weights@, "
+                f"&biases, @:bias@, &out, {place(layer.output)});"
+            ),
         ),
         constants=_constants(found, "output, input"),
         macs=macs,
@@ -164,7 +186,7 @@ def fully_connected(layer: Layer, sides: tuple[int, int, int], found: Filter, ma
 def pool(layer: Layer, window: Window, kind: str, clamp: tuple[int, int]) -> Lowered:
     """AVERAGE_POOL_2D and MAX_POOL_2D; ``kind`` is ``"average"`` or ``"max"``."""
     kernel = "arm_avgpool_s8" if kind == "average" else "arm_max_pool_s8"
-    scratch = 4 * window.channels if kind == "average" else 0
+    scratch = _scratch(layer, plain=4 * window.channels, helium=0) if kind == "average" else 0
     how: dict[str, str | int] = {
         "stride": _tile(window.stride),
         "padding": _tile(window.pad),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
 import re
 from importlib.resources import files
 
@@ -11,26 +10,29 @@ from tinymlops.codegen.graph import Graph, Tensor, read_graph
 from tinymlops.codegen.layer import NO_KERNEL, Layer, Lowered
 from tinymlops.codegen.memory import plan_memory
 from tinymlops.codegen.operators import LOWERINGS
-from tinymlops.codegen.values import GeneratedModel, GeneratedOperator, GeneratedTensor, KernelSet
+from tinymlops.codegen.values import GeneratedModel, GeneratedOperator, GeneratedTensor, Helium, KernelSet
 from tinymlops.codegen.writer import Program, header, source
 from tinymlops.errors import DoesNotRunError, UsageError
 
 KERNEL_FOLDER = "kernels"
 PORTABLE = "portable C (tinymlops)"
 _HEADERS = ("tinymlops_arithmetic.h", "tinymlops_kernels.h", "tinymlops_taps.h", "LICENSE.txt")
-_C_WORDS = frozenset(
-    ["auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while"]
-)
+_C_WORDS = frozenset({
+    "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float",
+    "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof",
+    "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while",
+})  # fmt: skip
 _NOT_INT8 = frozenset({"float32", "float16", "int16"})
 
 
-def generate(model: bytes, kernels: KernelSet, *, name: str = "model") -> GeneratedModel:
+def generate(model: bytes, kernels: KernelSet, *, name: str = "model", helium: Helium = Helium.ANY) -> GeneratedModel:
     """A fully integer model as C. The same model gives the same bytes.
 
     Args:
         model: The ``.tflite``, with int8 weights and activations.
         kernels: Where the arithmetic comes from.
         name: Prefix of files, functions and macros; a C identifier.
+        helium: Which Arm cores the arena is planned for, where CMSIS-NN's kernels are used.
 
     Raises:
         ModelFileError: The bytes are not a whole model.
@@ -41,11 +43,11 @@ def generate(model: bytes, kernels: KernelSet, *, name: str = "model") -> Genera
     _check_name(name)
     graph = read_graph(model, name)
     _check_types(graph, name)
-    layers = [Layer(node, graph, kernels, name) for node in graph.nodes]
+    layers = [Layer(node, graph, kernels, name, helium) for node in graph.nodes]
     lowered = [_lower(layer) for layer in layers]
     memory = plan_memory(graph, lowered)
     description = PORTABLE if kernels is KernelSet.PORTABLE else cmsis_nn.description()
-    program = Program(name, graph, tuple(lowered), memory, description)
+    program = Program(name, graph, tuple(lowered), memory, description, helium)
     text = source(program)
     kernel_files = _kernel_files(lowered, kernels)
     contents = {f"{name}.c": text.code.encode(), f"{name}.h": header(program).encode(), **kernel_files}
@@ -68,7 +70,7 @@ def generate(model: bytes, kernels: KernelSet, *, name: str = "model") -> Genera
 
 
 def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,40}", name) or name in _C_WORDS or keyword.iskeyword(name):
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,40}", name) or name in _C_WORDS:
         raise UsageError(f"{name!r} is not a name that C accepts", "use letters, digits and underscores")
 
 

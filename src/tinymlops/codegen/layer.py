@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinymlops.codegen.graph import Graph, Node, Tensor
-from tinymlops.codegen.values import KernelSet
+from tinymlops.codegen.values import Helium, KernelSet
 from tinymlops.errors import DoesNotRunError
 
 NO_KERNEL = "none"
@@ -77,12 +77,14 @@ class Layer:
         graph: Around it.
         kernels: What the arithmetic should come from.
         source: The model's name, for messages.
+        helium: Which Arm cores working memory is planned for.
     """
 
     node: Node
     graph: Graph
     kernels: KernelSet
     source: str
+    helium: Helium = Helium.ANY
     outputs: tuple[Tensor, ...] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -196,7 +196,7 @@ def hard_swish_table(scales: tuple[float, float], zero_points: tuple[int, int]) 
         shifted = (value - zero_points[0]) * 128
         slope = _slope(shifted, _half(reluish), reluish_shift)
         product = slope * fp.doubling_high_multiply(shifted, _half(output), 16)
-        scaled = int(math.trunc(product / 2**15))
+        scaled = math.trunc(product / 2**15)
         return fp.wrapped(fp.divide_by_power_of_two(scaled, -output_shift, 16) + zero_points[1], 16)
 
     return _table(entry)

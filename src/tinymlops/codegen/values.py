@@ -15,6 +15,17 @@ class KernelSet(StrEnum):
     """Arm's kernels where they cover an operator, ours elsewhere: Cortex-M3 and up."""
 
 
+class Helium(StrEnum):
+    """Which Arm cores the memory is planned for: CMSIS-NN's kernels need more of it, or less, with Helium (MVE)."""
+
+    ANY = "any"
+    """As much as any core needs."""
+    WITH = "with"
+    """Cortex-M55, M85: the compiler refuses the code elsewhere."""
+    WITHOUT = "without"
+    """Cortex-M3, M4, M7, M33: the compiler refuses the code where there is Helium."""
+
+
 @dataclass(frozen=True)
 class GeneratedOperator:
     """An operator of the model and what it became.

@@ -13,6 +13,7 @@ from tinymlops.codegen.c_text import comment_text, float_text, shape_text, table
 from tinymlops.codegen.graph import Graph, Node, Tensor
 from tinymlops.codegen.layer import NO_KERNEL, SCRATCH, Constant, Lowered
 from tinymlops.codegen.memory import Memory
+from tinymlops.codegen.values import Helium
 
 _PLACE = re.compile(r"@(\d+)@")
 _NAMED = re.compile(r"@:(\w+)@")
@@ -28,6 +29,7 @@ class Program:
         lowered: Its operators as C, one each.
         memory: The arena.
         kernels: Kernel set with version.
+        helium: Which Arm cores the arena was planned for.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Program:
     lowered: tuple[Lowered, ...]
     memory: Memory
     kernels: str
+    helium: Helium
 
     def ends(self, indices: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Inputs or outputs."""
@@ -96,6 +99,7 @@ def _opening(program: Program) -> str:
             " */",
             *lines,
             "",
+            *_guard(program),
             "/* Around every operator, for whoever wants to measure: define both before this file is compiled. */",
             "#ifndef TINYMLOPS_OPERATOR_BEGIN",
             "#define TINYMLOPS_OPERATOR_BEGIN(index)",
@@ -106,6 +110,18 @@ def _opening(program: Program) -> str:
             "",
         )
     )
+
+
+def _guard(program: Program) -> Iterator[str]:
+    """Refuse a core whose kernels need more working memory than was planned."""
+    if not any(one.scratch_bytes for one in program.lowered) or program.helium is Helium.ANY:
+        return
+    helium = "(defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1))"
+    wrong, which = (helium, "without") if program.helium is Helium.WITHOUT else (f"!{helium}", "with")
+    yield f"#if {wrong}"
+    yield f'#error "The arena was planned for cores {which} Helium (MVE): generate this file again for this core."'
+    yield "#endif"
+    yield ""
 
 
 def _arena(program: Program) -> str:

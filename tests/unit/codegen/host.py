@@ -130,7 +130,9 @@ def random_rows(model: bytes, count: int, seed: int = 0) -> Rows:
     return rows
 
 
-def assert_bit_equal(model: bytes, kernels: KernelSet, rows: int = 4, seed: int = 0, patch: Patch | None = None) -> None:
+def assert_bit_equal(
+    model: bytes, kernels: KernelSet, rows: int = 4, seed: int = 0, patch: Patch | None = None
+) -> None:
     """The generated C and the interpreter agree on every bit of every output."""
     inputs = random_rows(model, rows, seed)
     np.testing.assert_array_equal(run_generated(model, inputs, kernels, patch), run_reference(model, inputs))

@@ -9,6 +9,7 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
+import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 SAME, VALID = 0, 1
@@ -45,7 +46,8 @@ class Network:
         name: str,
         shape: Sequence[int],
         dtype: str = "int8",
-        scales: Sequence[float] = (),
+        *,
+        scales: npt.ArrayLike = (),
         zero_points: Sequence[int] = (0,),
         values: Any = None,
         axis: int = 0,
@@ -57,10 +59,11 @@ class Network:
             buffer.data = np.frombuffer(np.ascontiguousarray(values, dtype).tobytes(), np.uint8)
             self.buffers.append(buffer)
             made.buffer = len(self.buffers) - 1
-        if len(scales):
+        steps = np.asarray(scales, np.float32).ravel()
+        if len(steps):
             made.quantization = schema.QuantizationParametersT()
-            made.quantization.scale = [float(np.float32(scale)) for scale in scales]
-            made.quantization.zeroPoint = [int(point) for point in np.resize(zero_points, len(scales))]
+            made.quantization.scale = steps.tolist()
+            made.quantization.zeroPoint = np.resize(zero_points, len(steps)).tolist()
             made.quantization.quantizedDimension = axis
         self.tensors.append(made)
         return len(self.tensors) - 1
@@ -122,7 +125,7 @@ class Network:
         if bias is None:
             return [weights]
         values = self.rng.integers(-bias, bias + 1, channels)
-        return [weights, self.tensor("bias", [channels], "int32", scale * spread * source.scale, values=values)]
+        return [weights, self.tensor("bias", [channels], "int32", scales=scale * spread * source.scale, values=values)]
 
     def convolution(
         self,
@@ -130,6 +133,7 @@ class Network:
         channels: int,
         kernel: tuple[int, int] = (3, 3),
         stride: tuple[int, int] = (1, 1),
+        *,
         dilation: tuple[int, int] = (1, 1),
         padding: int = SAME,
         activation: int = NONE,
@@ -164,6 +168,7 @@ class Network:
         self,
         source: Value,
         units: int,
+        *,
         activation: int = NONE,
         per_channel: bool = False,
         bias: int | None = 1000,
@@ -173,9 +178,7 @@ class Network:
     ) -> Value:
         features = source.shape[-1]
         output = self.value("dense", (*source.shape[:-1], units), scale, zero_point)
-        weights = self._weights(
-            (units, features), multiplier * scale / source.scale, 0, per_channel, source, bias
-        )
+        weights = self._weights((units, features), multiplier * scale / source.scale, 0, per_channel, source, bias)
         options = schema.FullyConnectedOptionsT()
         options.fusedActivationFunction, options.keepNumDims = activation, len(source.shape) > 2
         return self.operator("FULLY_CONNECTED", [source.index, *weights], output, options, 4)
@@ -221,9 +224,7 @@ class Network:
     def softmax(self, source: Value, beta: float = 1.0) -> Value:
         options = schema.SoftmaxOptionsT()
         options.beta = beta
-        return self.operator(
-            "SOFTMAX", [source.index], self.value("softmax", source.shape, 1 / 256, -128), options, 2
-        )
+        return self.operator("SOFTMAX", [source.index], self.value("softmax", source.shape, 1 / 256, -128), options, 2)
 
     def mean(
         self, source: Value, axes: Sequence[int], keep: bool = False, scale: float = 0.04, zero_point: int = 9
@@ -275,9 +276,7 @@ class Network:
         shape = list(source.shape)
         shape.insert(axis, 1)
         output = self.value("expanded", shape, source.scale, source.zero_point)
-        return self.operator(
-            "EXPAND_DIMS", [source.index, self.integers([axis])], output, schema.ExpandDimsOptionsT()
-        )
+        return self.operator("EXPAND_DIMS", [source.index, self.integers([axis])], output, schema.ExpandDimsOptionsT())
 
     def slice(
         self, source: Value, begin: Sequence[int], end: Sequence[int], stride: Sequence[int], shrink: int = 0
@@ -297,9 +296,7 @@ class Network:
         options = schema.ResizeNearestNeighborOptionsT()
         options.alignCorners, options.halfPixelCenters = align, half
         output = self.value("resized", (1, *size, source.shape[3]), source.scale, source.zero_point)
-        return self.operator(
-            "RESIZE_NEAREST_NEIGHBOR", [source.index, self.integers(list(size))], output, options, 2
-        )
+        return self.operator("RESIZE_NEAREST_NEIGHBOR", [source.index, self.integers(list(size))], output, options, 2)
 
 
 def _places(side: int, kernel: int, stride: int, dilation: int, padding: int) -> int:
@@ -324,9 +321,7 @@ def visual_wake_words() -> bytes:
     x = net.convolution(net.input((1, 96, 96, 3)), 8, stride=(2, 2), activation=RELU6, multiplier=2**-8)
     widths = [(1, 16), (2, 32), (1, 32), (2, 64), (1, 64), (2, 128), *[(1, 128)] * 5, (2, 256), (1, 256)]
     for stride, width in widths:
-        x = net.convolution(
-            x, x.shape[3], stride=(stride, stride), depthwise=True, activation=RELU6, multiplier=2**-8
-        )
+        x = net.convolution(x, x.shape[3], stride=(stride, stride), depthwise=True, activation=RELU6, multiplier=2**-8)
         x = net.convolution(x, width, (1, 1), activation=RELU6, multiplier=2**-10)
     x = net.reshape(net.pool(x, kernel=(3, 3), stride=(3, 3)), (1, 256))
     return net.model(net.softmax(net.dense(x, 2)))

@@ -83,8 +83,10 @@ def depthwise_convolution(layer: Layer) -> Lowered:
         code=(
             window.code(layer.activation(0).zero_points[0]),
             to,
-            f"tinymlops_depthwise_conv_2d_s8(&window, &to, {place(layer.input(0))}, @:weights@, @:bias@, "
-            f"{place(layer.output)});",
+            (
+                f"tinymlops_depthwise_conv_2d_s8(&window, &to, {place(layer.input(0))}, @:weights@, @:bias@, "
+                f"{place(layer.output)});"
+            ),
         ),
         constants=(
             Constant("weights", "int8_t", found.weights, "row, column, output channel"),

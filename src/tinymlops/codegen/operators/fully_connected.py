@@ -41,8 +41,10 @@ def fully_connected(layer: Layer) -> Lowered:
         kernel="tinymlops_fully_connected_s8",
         code=(
             to,
-            f"tinymlops_fully_connected_s8(&to, {place(layer.input(0))}, @:weights@, @:bias@, "
-            f"{batches}, {columns}, {rows}, {place(layer.output)});",
+            (
+                f"tinymlops_fully_connected_s8(&to, {place(layer.input(0))}, @:weights@, @:bias@, "
+                f"{batches}, {columns}, {rows}, {place(layer.output)});"
+            ),
         ),
         constants=(
             Constant("weights", "int8_t", found.weights, "output, input"),

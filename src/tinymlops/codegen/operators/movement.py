@@ -202,8 +202,10 @@ def resize_nearest(layer: Layer) -> Lowered:
     return Lowered(
         kernel="tinymlops_resize_nearest_s8",
         code=(
-            f"tinymlops_resize_nearest_s8(@:row@, @:column@, {size[0]}, {size[1]}, {source.shape[2]}, "
-            f"{source.shape[3]}, {place(source)}, {place(target)});",
+            (
+                f"tinymlops_resize_nearest_s8(@:row@, @:column@, {size[0]}, {size[1]}, {source.shape[2]}, "
+                f"{source.shape[3]}, {place(source)}, {place(target)});"
+            ),
         ),
         constants=(
             Constant("row", "uint16_t", rows, "of the input, one a row of the output"),

@@ -99,8 +99,10 @@ def softmax(layer: Layer) -> Lowered:
     return Lowered(
         kernel="tinymlops_softmax_s8",
         code=(
-            f"tinymlops_softmax_s8(@:exponential@, {source.size // columns}, {columns}, "
-            f"{place(source)}, {place(target)});",
+            (
+                f"tinymlops_softmax_s8(@:exponential@, {source.size // columns}, {columns}, "
+                f"{place(source)}, {place(target)});"
+            ),
         ),
         constants=(Constant("exponential", "int32_t", table, "by distance from the largest, 31 fractional bits"),),
         sources=frozenset({"tinymlops_softmax.c"}),

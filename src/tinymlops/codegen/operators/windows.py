@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from tinymlops.codegen import fixed_point as fp
 from tinymlops.codegen import quantization
 from tinymlops.codegen.graph import Tensor
 from tinymlops.codegen.layer import Constant, Layer, struct
@@ -201,7 +202,8 @@ def folded_bias(filter_: Filter, zero_point: int, axis: int) -> np.ndarray[tuple
     """Biases that take care of the input's zero point: b - z · Σw, modulo 2^32."""
     others = tuple(i for i in range(filter_.weights.ndim) if i != axis)
     sums = filter_.weights.astype(np.int64).sum(axis=others)
-    return (filter_.bias.astype(np.int64) - zero_point * sums).astype(np.uint64).astype(np.uint32).view(np.int32)
+    folded = filter_.bias.astype(np.int64) - zero_point * sums
+    return np.array([fp.wrapped(int(value)) for value in folded], np.int32)
 
 
 def requantization(layer: Layer, filter_: Filter) -> tuple[str, tuple[Constant, ...]]:
