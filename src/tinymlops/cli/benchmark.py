@@ -75,7 +75,7 @@ def _show(measurement: Measurement, profile: DeviceProfile) -> None:
     from rich.table import Table
 
     from tinymlops.cli import console
-    from tinymlops.measurement import Figure
+    from tinymlops.measurement import Figure, Provenance
     from tinymlops.reporting.units import figure_text, size_text
     from tinymlops.selection import fits
 
@@ -86,7 +86,8 @@ def _show(measurement: Measurement, profile: DeviceProfile) -> None:
     table.add_row("model, gzip", size_text(measurement.variant.gzip_bytes), "measured")
     for name, value in msgspec.structs.asdict(measurement).items():
         if isinstance(value, Figure):
-            table.add_row(name.replace("_", " "), figure_text(value), f"{value.provenance} {value.note}".strip())
+            words = "latency" if name == "latency_p50" and value.provenance is not Provenance.MEASURED else name
+            table.add_row(words.replace("_", " "), figure_text(value), f"{value.provenance} {value.note}".strip())
     reasons = fits(measurement, profile.budgets)
     table.add_row("fits", "no" if reasons else "yes", "; ".join(reasons))
     console.stdout().print(table)

@@ -77,7 +77,7 @@ class NpuBackend:
             SetupError: Vela is not installed.
         """
         run = self.cpu.run(model, inputs, profile, runtime, on_progress)
-        words = f"{runtime.title}; outputs of {run.runtime or 'generated C'} on the {profile.cpu} beside it"
+        words = f"{runtime.title}; outputs from {run.runtime or 'generated C'} on the {profile.cpu} beside it"
         run = msgspec.structs.replace(run, runtime=words)
         if run.status is not Status.OK or profile.accelerator is None:
             return run

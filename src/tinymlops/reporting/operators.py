@@ -11,7 +11,7 @@ from tinymlops.measurement import Measurement, OperatorCost
 if TYPE_CHECKING:
     from rich.table import Table
 
-_BAR_CELLS = 24
+_BAR_CELLS = 16
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -82,9 +82,10 @@ def operator_table(measurement: Measurement) -> Table:
 
     title = f"{measurement.variant.recipe} on {measurement.device}: where the instructions go"
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, side in (("operator", "left"), ("layer", "left"), ("kernel", "left"), ("MACs", "right")):
-        table.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]
-    for name in ("instructions", "share", "per MAC"):
+    table.add_column("operator", no_wrap=True)
+    for name in ("layer", "kernel"):
+        table.add_column(name, overflow="fold")
+    for name in ("MACs", "instructions", "share", "per MAC"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True, min_width=_BAR_CELLS)
     for row in operator_rows(measurement):

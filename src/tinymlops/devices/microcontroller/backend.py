@@ -73,9 +73,9 @@ class MicrocontrollerBackend:
         except DoesNotRunError as error:
             return Run(status=Status.UNSUPPORTED_OPERATOR, reason=error.cause)
         job = Job(image, load_target(profile.cpu), generated)
-        too_large = _too_large(generated, job.target)
-        if too_large:
-            return Run(status=Status.OUT_OF_MEMORY, reason=too_large, runtime=generated.kernels)
+        excess = too_large(generated, job.target)
+        if excess:
+            return Run(status=Status.OUT_OF_MEMORY, reason=excess, runtime=_runtime(generated))
         on_progress(f"{profile.name}: compiling and running in a container")
         return self._contain(job, inputs, profile)
 
@@ -91,7 +91,7 @@ class MicrocontrollerBackend:
             )
             status, reason = judge(ended, _read(folder / "out" / "stage").decode().strip(), self.timeout_s)
             if status is not Status.OK:
-                return Run(status=status, reason=reason, image=job.image, runtime=job.model.kernels)
+                return Run(status=status, reason=reason, image=job.image, runtime=_runtime(job.model))
             keep_objects(folder)
             return _collect(folder / "out", job, profile)
 
@@ -116,7 +116,7 @@ def judge(ended: ContainerResult, stage: str, timeout_s: float) -> tuple[Status,
     return Status.CRASHED, f"the generated C did not {stage or 'reach the compiler'}: {last}"
 
 
-def _too_large(model: GeneratedModel, target: Target) -> str:
+def too_large(model: GeneratedModel, target: Target) -> str:
     """Why not even the emulated board has room, or nothing; asked before a linker would have to say it."""
     buffers = sum(one.bytes for one in (*model.inputs, *model.outputs))
     ram = model.arena_bytes + buffers
@@ -134,6 +134,10 @@ def _collect(out: Path, job: Job, profile: DeviceProfile) -> Run:
     if counts is None or len(stack) != 4:
         return Run(status=Status.CRASHED, reason="the firmware ended without a result", image=job.image)
     model = job.model
+    costs = operator_costs(counts, model.operators)
+    if not costs:
+        reason = "the counter saw other operators than the generator wrote"
+        return Run(status=Status.CRASHED, reason=reason, image=job.image, runtime=_runtime(model))
     sections = section_sizes(program)
     (stack_bytes,) = struct.unpack("<I", stack)
     latency, energy = calibrate(profile, counts.inference.mean)
@@ -145,13 +149,17 @@ def _collect(out: Path, job: Job, profile: DeviceProfile) -> Run:
         peak_memory=_bytes(sum(sections.get(name, 0) for name in (".data", ".bss")) + stack_bytes),
         arena=_bytes(model.arena_bytes),
         stack=_bytes(stack_bytes),
-        operators=operator_costs(counts, model.operators),
+        operators=costs,
     )
     layout = tuple(TensorLayout(one.shape, one.dtype) for one in model.outputs)
     outputs = _read(out / "outputs.bin")
     return Run(
-        status=Status.OK, outputs=outputs, layout=layout, figures=figures, image=job.image, runtime=model.kernels
+        status=Status.OK, outputs=outputs, layout=layout, figures=figures, image=job.image, runtime=_runtime(model)
     )
+
+
+def _runtime(model: GeneratedModel) -> str:
+    return f"generated C, {model.kernels}"
 
 
 def _bytes(count: float) -> Figure:

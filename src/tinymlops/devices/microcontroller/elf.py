@@ -19,7 +19,7 @@ def section_sizes(content: bytes) -> dict[str, int]:
     """
     try:
         return _sections(content)
-    except (struct.error, KeyError, IndexError, UnicodeDecodeError) as error:
+    except (struct.error, KeyError, IndexError, ValueError) as error:
         raise EngineError("the linker wrote no readable program", "free some disk space, then run it again") from error
 
 
