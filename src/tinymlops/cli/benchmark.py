@@ -33,7 +33,7 @@ def benchmark(model: Path, device: str, seed: int, per_operator: bool, as_json: 
     from tinymlops.model_file import read_model
 
     profile = load_profile(device)
-    content = _read(model)
+    content = read_file(model)
     described = read_model(content, str(model))
     inputs = random_inputs(described, _ROWS, seed)
     measurement = measure(
@@ -63,7 +63,12 @@ def _show_operators(measurement: Measurement) -> None:
         click.echo(f"{measurement.device} does not count operators apart: its runtime is {measurement.runtime}.")
 
 
-def _read(model: Path) -> bytes:
+def read_file(model: Path) -> bytes:
+    """The content of MODEL.
+
+    Raises:
+        ModelFileError: It can't be read.
+    """
     try:
         return model.read_bytes()
     except OSError as error:

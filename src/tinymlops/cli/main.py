@@ -12,6 +12,7 @@ from tinymlops import __version__
 from tinymlops.cli.benchmark import benchmark
 from tinymlops.cli.build import build
 from tinymlops.cli.doctor import doctor
+from tinymlops.cli.export import export
 from tinymlops.cli.lists import devices, workloads
 from tinymlops.cli.ui import ui
 from tinymlops.errors import StorageError, TinyMLOpsError
@@ -27,7 +28,7 @@ def cli(debug: bool) -> None:
     del debug  # read by main(), which must know it also when click itself fails
 
 
-for command in (build, benchmark, workloads, devices, doctor, ui):
+for command in (build, benchmark, export, workloads, devices, doctor, ui):
     cli.add_command(command)
 
 

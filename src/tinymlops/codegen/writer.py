@@ -89,7 +89,7 @@ def _memory_of(program: Program, index: int) -> str:
 
 
 def _opening(program: Program) -> str:
-    arm = any(one.kernel.startswith("arm_") for one in program.lowered)
+    arm = _uses_arm(program)
     includes = ["<string.h>", "", f'"{program.name}.h"', *([f'"{cmsis_nn.HEADER}"'] if arm else [])]
     lines = [f"#include {name}" if name else "" for name in [*includes, '"tinymlops_kernels.h"']]
     return "\n".join(
@@ -112,9 +112,13 @@ def _opening(program: Program) -> str:
     )
 
 
+def _uses_arm(program: Program) -> bool:
+    return any(one.kernel.startswith("arm_") for one in program.lowered)
+
+
 def _guard(program: Program) -> Iterator[str]:
     """Refuse a core whose kernels need more working memory than was planned."""
-    if not any(one.scratch_bytes for one in program.lowered) or program.helium is Helium.ANY:
+    if program.helium is Helium.ANY or not _uses_arm(program):
         return
     helium = "(defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1))"
     wrong, which = (helium, "without") if program.helium is Helium.WITHOUT else (f"!{helium}", "with")

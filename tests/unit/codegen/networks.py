@@ -139,7 +139,7 @@ class Network:
         activation: int = NONE,
         per_channel: bool = True,
         bias: int | None = 1000,
-        multiplier: float = 2**-9,
+        multiplier: float | None = None,
         scale: float = 0.05,
         zero_point: int = -5,
         depthwise: bool = False,
@@ -153,7 +153,12 @@ class Network:
         output = self.value("convolved", (1, *sides, channels), scale, zero_point)
         shape = (1, *kernel, channels) if depthwise else (channels, *kernel, depth)
         weights = self._weights(
-            shape, multiplier * scale / source.scale, 3 if depthwise else 0, per_channel, source, bias
+            shape,
+            (multiplier or _calm(math.prod(kernel) * (1 if depthwise else depth), per_channel)) * scale / source.scale,
+            3 if depthwise else 0,
+            per_channel,
+            source,
+            bias,
         )
         options: Any = schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
         options.padding, options.fusedActivationFunction = padding, activation
@@ -172,13 +177,20 @@ class Network:
         activation: int = NONE,
         per_channel: bool = False,
         bias: int | None = 1000,
-        multiplier: float = 2**-9,
+        multiplier: float | None = None,
         scale: float = 0.05,
         zero_point: int = -5,
     ) -> Value:
         features = source.shape[-1]
         output = self.value("dense", (*source.shape[:-1], units), scale, zero_point)
-        weights = self._weights((units, features), multiplier * scale / source.scale, 0, per_channel, source, bias)
+        weights = self._weights(
+            (units, features),
+            (multiplier or _calm(features, per_channel)) * scale / source.scale,
+            0,
+            per_channel,
+            source,
+            bias,
+        )
         options = schema.FullyConnectedOptionsT()
         options.fusedActivationFunction, options.keepNumDims = activation, len(source.shape) > 2
         return self.operator("FULLY_CONNECTED", [source.index, *weights], output, options, 4)
@@ -299,6 +311,11 @@ class Network:
         return self.operator("RESIZE_NEAREST_NEIGHBOR", [source.index, self.integers(list(size))], output, options, 2)
 
 
+def _calm(summands: int, per_channel: bool) -> float:
+    """A multiplier that keeps the spread of random activations from layer to layer (He et al. 2015, section 2.2)."""
+    return float((0.029 if per_channel else 0.0194) / math.sqrt(summands))
+
+
 def _places(side: int, kernel: int, stride: int, dilation: int, padding: int) -> int:
     reach = (kernel - 1) * dilation + 1
     return math.ceil(side / stride) if padding == SAME else (side - reach) // stride + 1
@@ -307,10 +324,10 @@ def _places(side: int, kernel: int, stride: int, dilation: int, padding: int) ->
 def keyword_spotting() -> bytes:
     """Shaped as MLPerf Tiny's DS-CNN: 49×10 spectrogram, 12 words."""
     net = Network(seed=1)
-    x = net.convolution(net.input((1, 49, 10, 1)), 64, (10, 4), (2, 2), activation=RELU, multiplier=2**-8)
+    x = net.convolution(net.input((1, 49, 10, 1)), 64, (10, 4), (2, 2), activation=RELU)
     for _ in range(4):
-        x = net.convolution(x, 64, depthwise=True, activation=RELU, multiplier=2**-8)
-        x = net.convolution(x, 64, (1, 1), activation=RELU, multiplier=2**-9)
+        x = net.convolution(x, 64, depthwise=True, activation=RELU)
+        x = net.convolution(x, 64, (1, 1), activation=RELU)
     x = net.reshape(net.pool(x, kernel=(25, 5), stride=(25, 5)), (1, 64))
     return net.model(net.softmax(net.dense(x, 12)))
 
@@ -318,11 +335,11 @@ def keyword_spotting() -> bytes:
 def visual_wake_words() -> bytes:
     """Shaped as MLPerf Tiny's MobileNetV1 0.25: 96×96 picture, person or not."""
     net = Network(seed=2)
-    x = net.convolution(net.input((1, 96, 96, 3)), 8, stride=(2, 2), activation=RELU6, multiplier=2**-8)
+    x = net.convolution(net.input((1, 96, 96, 3)), 8, stride=(2, 2), activation=RELU6)
     widths = [(1, 16), (2, 32), (1, 32), (2, 64), (1, 64), (2, 128), *[(1, 128)] * 5, (2, 256), (1, 256)]
     for stride, width in widths:
-        x = net.convolution(x, x.shape[3], stride=(stride, stride), depthwise=True, activation=RELU6, multiplier=2**-8)
-        x = net.convolution(x, width, (1, 1), activation=RELU6, multiplier=2**-10)
+        x = net.convolution(x, x.shape[3], stride=(stride, stride), depthwise=True, activation=RELU6)
+        x = net.convolution(x, width, (1, 1), activation=RELU6)
     x = net.reshape(net.pool(x, kernel=(3, 3), stride=(3, 3)), (1, 256))
     return net.model(net.softmax(net.dense(x, 2)))
 
@@ -330,12 +347,12 @@ def visual_wake_words() -> bytes:
 def image_classification() -> bytes:
     """Shaped as MLPerf Tiny's ResNet-8: 32×32 picture, ten classes."""
     net = Network(seed=3)
-    x = net.convolution(net.input((1, 32, 32, 3)), 16, activation=RELU, multiplier=2**-9)
+    x = net.convolution(net.input((1, 32, 32, 3)), 16, activation=RELU)
     for width, stride in [(16, 1), (32, 2), (64, 2)]:
-        y = net.convolution(x, width, stride=(stride, stride), activation=RELU, multiplier=2**-11)
-        y = net.convolution(y, width, multiplier=2**-11)
+        y = net.convolution(x, width, stride=(stride, stride), activation=RELU)
+        y = net.convolution(y, width)
         if stride != 1:
-            x = net.convolution(x, width, (1, 1), (stride, stride), multiplier=2**-10)
+            x = net.convolution(x, width, (1, 1), (stride, stride))
         x = net.binary("ADD", x, y, activation=RELU)
     x = net.reshape(net.pool(x, kernel=(8, 8), stride=(8, 8)), (1, 64))
     return net.model(net.softmax(net.dense(x, 10)))
@@ -346,8 +363,8 @@ def anomaly_detection(per_channel: bool = False) -> bytes:
     net = Network(seed=4)
     x = net.input((1, 640))
     for units in [128] * 4 + [8] + [128] * 4:
-        x = net.dense(x, units, activation=RELU, per_channel=per_channel, multiplier=2**-10)
-    return net.model(net.dense(x, 640, per_channel=per_channel, multiplier=2**-10))
+        x = net.dense(x, units, activation=RELU, per_channel=per_channel)
+    return net.model(net.dense(x, 640, per_channel=per_channel))
 
 
 MLPERF_TINY = {
