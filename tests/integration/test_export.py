@@ -9,20 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.running import tinymlops
-from tests.unit.codegen.networks import NONE, RELU6, Network, keyword_spotting
-
-
-def two_ends() -> bytes:
-    """Two inputs, two outputs, and an operator of each kind that DS-CNN lacks."""
-    net = Network(seed=9)
-    a, b = net.input((1, 8, 8, 4)), net.input((1, 1, 1, 4), 0.02, 7)
-    x = net.binary("MUL", net.convolution(a, 4, (5, 5), (2, 2), activation=RELU6), b)
-    x = net.pad(net.pool(x, "MAX"), [(0, 0), (1, 0), (0, 1), (0, 0)])
-    x = net.resize(net.unary("HARD_SWISH", x), (6, 5))
-    joined = net.concatenation([x, net.slice(x, (0, 0, 0, 0), (1, 6, 5, 4), (1, 1, 1, 2))], 3)
-    mean = net.mean(joined, (1, 2))
-    return net.model(net.softmax(net.dense(mean, 3, activation=NONE)), net.unary("LOGISTIC", mean))
-
+from tests.unit.codegen.networks import keyword_spotting, two_ends
 
 MODELS = {"kws": keyword_spotting, "two-ends": two_ends}
 # with CMSIS-NN, with CMSIS-NN for vectors, and with our kernels alone

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 
+import numpy as np
+
 from tinymlops.codegen import cmsis_nn
 from tinymlops.codegen.graph import Graph, Tensor, read_graph
 from tinymlops.codegen.layer import NO_KERNEL, Layer, Lowered
@@ -44,7 +46,9 @@ def generate(model: bytes, kernels: KernelSet, *, name: str = "model", helium: H
     graph = read_graph(model, name)
     _check_types(graph, name)
     layers = [Layer(node, graph, kernels, name, helium) for node in graph.nodes]
-    lowered = [_lower(layer) for layer in layers]
+    # scales that leave float32's range are refused where they are used, not by a warning
+    with np.errstate(all="ignore"):
+        lowered = [_lower(layer) for layer in layers]
     memory = plan_memory(graph, lowered)
     description = PORTABLE if kernels is KernelSet.PORTABLE else cmsis_nn.description()
     program = Program(name, graph, tuple(lowered), memory, description, helium)

@@ -321,6 +321,18 @@ def _places(side: int, kernel: int, stride: int, dilation: int, padding: int) ->
     return math.ceil(side / stride) if padding == SAME else (side - reach) // stride + 1
 
 
+def two_ends() -> bytes:
+    """Two inputs, two outputs, and an operator of each kind that DS-CNN lacks."""
+    net = Network(seed=9)
+    a, b = net.input((1, 8, 8, 4)), net.input((1, 1, 1, 4), 0.02, 7)
+    x = net.binary("MUL", net.convolution(a, 4, (5, 5), (2, 2), activation=RELU6), b)
+    x = net.pad(net.pool(x, "MAX"), [(0, 0), (1, 0), (0, 1), (0, 0)])
+    x = net.resize(net.unary("HARD_SWISH", x), (6, 5))
+    joined = net.concatenation([x, net.slice(x, (0, 0, 0, 0), (1, 6, 5, 4), (1, 1, 1, 2))], 3)
+    mean = net.mean(joined, (1, 2))
+    return net.model(net.softmax(net.dense(mean, 3, activation=NONE)), net.unary("LOGISTIC", mean))
+
+
 def keyword_spotting() -> bytes:
     """Shaped as MLPerf Tiny's DS-CNN: 49×10 spectrogram, 12 words."""
     net = Network(seed=1)
