@@ -35,8 +35,10 @@ check: install ## Lint, types, import rules and unit tests: under a minute
 	$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports
 	$(BIN)/pytest tests/unit -q -n 2 --no-header
 
-bench: install engine ## Ratios: flow against plain script, second run against first, start of the command line
+bench: install engine ## Ratios: flow against plain script, second run against first; instructions per MAC; calibration
 	$(BIN)/python bench/build.py
+	$(BIN)/python bench/kernels.py
+	$(BIN)/python bench/calibration.py
 
 docs: install ## Check that links and commands in README and docs hold
 	$(BIN)/pytest tests/docs -q

@@ -42,6 +42,7 @@ EXPORT int qemu_plugin_version = 1;
 enum instruction_class { ARITHMETIC, LOAD, STORE, MULTIPLY, DIVIDE, BRANCH, VECTOR, CLASSES };
 enum mark { NO_MARK, INFERENCE_BEGIN, INFERENCE_END, OPERATOR_BEGIN, OPERATOR_END };
 
+typedef size_t (*measurer)(uint32_t word);
 typedef enum instruction_class (*classifier)(uint32_t word, size_t size);
 typedef enum mark (*mark_reader)(uint32_t word, size_t size);
 
@@ -58,6 +59,7 @@ static uint64_t executed[CLASSES];
 static struct window inference;
 static struct window operators[MOST_OPERATORS];
 static size_t current; /* operator of this inference */
+static measurer length_of;
 static classifier classify;
 static mark_reader read_mark;
 static FILE *out;
@@ -78,6 +80,18 @@ static enum instruction_class find(uint16_t half, const struct pattern *table, s
 }
 
 #define FIND(half, table) find(half, table, sizeof(table) / sizeof *(table))
+
+/* Lengths are read from the encoding: near the end of a page the emulator looks one instruction ahead, and what it then
+ * reports as one instruction is two (seen in QEMU 7.2, which has pages of 1 KiB for these cores). */
+static size_t length_of_thumb(uint32_t word)
+{
+    return (word & 0xf800) >= 0xe800 ? 4 : 2;
+}
+
+static size_t length_of_riscv(uint32_t word)
+{
+    return (word & 3) == 3 ? 4 : 2;
+}
 
 /* Armv7-M Architecture Reference Manual, A5.2 */
 static const struct pattern thumb_16[] = {
@@ -259,9 +273,11 @@ static void on_translate(plugin_id id, struct qemu_plugin_tb *block)
     const size_t count = qemu_plugin_tb_n_insns(block);
     for (size_t i = 0; i < count; i++) {
         struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(block, i);
-        const size_t size = qemu_plugin_insn_size(instruction);
+        const size_t reported = qemu_plugin_insn_size(instruction);
         uint32_t word = 0;
-        memcpy(&word, qemu_plugin_insn_data(instruction), size < sizeof word ? size : sizeof word);
+        memcpy(&word, qemu_plugin_insn_data(instruction), reported < sizeof word ? reported : sizeof word);
+        const size_t size = length_of(word);
+        word = size == 2 ? word & 0xffff : word;
         const enum mark mark = read_mark(word, size);
         if (mark != NO_MARK) {
             add_counts(first, counts);
@@ -282,6 +298,7 @@ static bool choose(const char *target)
                : strcmp(target, "riscv32") == 0 ? classify_riscv32
                : strcmp(target, "riscv64") == 0 ? classify_riscv64
                                                  : NULL;
+    length_of = thumb ? length_of_thumb : length_of_riscv;
     read_mark = thumb ? read_thumb_mark : read_riscv_mark;
     return classify != NULL;
 }
