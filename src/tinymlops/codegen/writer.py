@@ -169,9 +169,8 @@ def _operator(program: Program, node: Node, one: Lowered) -> str:
     )
     comment = f"/* {node.index} {node.operator} {title}: {shapes} -> "
     comment += f"{shape_text(program.graph.tensors[node.outputs[0]].shape)} */"
-    if one.kernel == NO_KERNEL:
-        return f"    {comment}\n    /* the same memory under another shape */\n"
-    inner = "\n".join(wrapped(_resolved(program, node, line), "        ") for line in one.code)
+    lines = one.code if one.kernel != NO_KERNEL else ("/* the same memory under another shape */",)
+    inner = "\n".join(wrapped(_resolved(program, node, line), "        ") for line in lines)
     return (
         f"    {comment}\n    TINYMLOPS_OPERATOR_BEGIN({node.index});\n    {{\n{inner}\n    }}\n"
         f"    TINYMLOPS_OPERATOR_END({node.index});\n"
