@@ -1,10 +1,15 @@
 #!/bin/sh
-# What the full tests need besides Python packages: a container engine, a browser, and a data set from Debian.
+# What the full tests need besides Python packages: a container engine, a browser, a data set from Debian, and the
+# compilers that exported C is tried with. (Devices are measured with those of their own image.)
 set -eu
 
 missing=""
 [ -x /usr/bin/chromium ] || missing="$missing chromium"
 [ -d /usr/share/datasets/fashion-mnist ] || missing="$missing dataset-fashion-mnist"
+[ -x /usr/bin/gcc ] && [ -e /usr/include/stdio.h ] || missing="$missing gcc libc6-dev"
+[ -x /usr/bin/cmake ] || missing="$missing cmake make"
+[ -x /usr/bin/arm-none-eabi-gcc ] || missing="$missing gcc-arm-none-eabi"
+[ -d /usr/lib/arm-none-eabi/newlib ] || missing="$missing libnewlib-arm-none-eabi"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         echo "The tests need Debian's packages$missing: install them, then run this again." >&2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,12 @@ def truth(model: bytes, rows: int = ROWS) -> str:
     return sha256(b"".join(outputs))
 
 
+def seconds(call: Callable[[], object]) -> float:
+    start = time.monotonic()
+    call()
+    return time.monotonic() - start
+
+
 def value(figure: Figure | None) -> float:
     assert figure is not None
     return figure.value
@@ -112,12 +118,9 @@ def test_memory_is_read_from_the_program_and_the_stack_from_its_paint(profile: D
 def test_one_round_trip_takes_under_a_second_and_a_half(profile: DeviceProfile, bench: Workbench) -> None:
     model = dense(256, 64)
     measure(model, profile, bench)  # compiles the kernels that no model needed before
-    took = []
-    for _ in range(5):
-        start = time.monotonic()
-        measure(model, profile, bench)
-        took.append(time.monotonic() - start)
-    assert min(took) < 1.5
+    assert any(seconds(lambda: measure(model, profile, bench)) < 1.5 for _ in range(12)), (
+        "not even once in twelve tries"
+    )
 
 
 # --- networks
@@ -208,7 +211,7 @@ def test_types_and_operators_that_are_missing_are_named(profile: DeviceProfile, 
     real = measure(dense(dtype="float32", version=1), profile, bench).measurement
     assert (real.status, real.reason) == (
         Status.UNSUPPORTED_TYPE,
-        f"{profile.title} runs int8 models only, and this one has float32 tensors",
+        "only int8 models run here, and this one has float32 tensors",
     )
     odd = measure(with_operator(BuiltinOperator.ABS, dtype="int8"), profile, bench).measurement
     assert odd.status is Status.UNSUPPORTED_OPERATOR

@@ -31,7 +31,7 @@ def check_types(model: ModelFile, profile: DeviceProfile) -> str:
         return f"inputs and outputs of type {', '.join(strange)} can't be fed from numbers"
     others = sorted(model.dtypes - _OF_INT8_MODELS)
     if profile.runtime.int8_only and others:
-        return f"{profile.title} runs int8 models only, and this one has {', '.join(others)} tensors"
+        return f"only int8 models run here, and this one has {', '.join(others)} tensors"
     return ""
 
 
