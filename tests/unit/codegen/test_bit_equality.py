@@ -33,11 +33,15 @@ def _one_of_each() -> dict[str, bytes]:
     """A small network for each kernel, every one with what its kernel does at edges."""
     made: dict[str, bytes] = {}
     net = Network(seed=11)
-    made["conv"] = net.model(net.convolution(net.input((1, 7, 6, 3)), 5, stride=(2, 1)))
+    made["conv"] = net.model(net.convolution(net.input((1, 7, 6, 9)), 5, stride=(2, 1)))
+    net = Network(seed=26)
+    made["small conv"] = net.model(net.convolution(net.input((1, 7, 6, 3)), 5, stride=(2, 1)))
     net = Network(seed=12)
-    made["dilated"] = net.model(net.convolution(net.input((1, 9, 8, 3)), 4, dilation=(2, 3)))
+    made["dilated"] = net.model(net.convolution(net.input((1, 9, 8, 9)), 4, dilation=(2, 3)))
     net = Network(seed=13)
-    made["depthwise"] = net.model(net.convolution(net.input((1, 7, 6, 3)), 6, depthwise=True, multiplier=2**-8))
+    made["depthwise"] = net.model(net.convolution(net.input((1, 7, 6, 7)), 7, depthwise=True))
+    net = Network(seed=27)
+    made["multiplied"] = net.model(net.convolution(net.input((1, 7, 6, 3)), 6, depthwise=True))
     net = Network(seed=14)
     made["dense"] = net.model(net.dense(net.input((1, 33)), 7, per_channel=True))
     net = Network(seed=15)
@@ -83,7 +87,10 @@ OFF_BY_ONE = [
     ("conv", "conv_2d.c", b"count; i++", b"count - 1; i++"),
     ("conv", "conv_2d.c", b"(window->kernel_height - down.end)", b"(window->kernel_height - down.end - 1)"),
     ("dilated", "taps.h", b"(-start) + dilation - 1", b"(-start)"),
-    ("depthwise", "depthwise_conv_2d.c", b"along.end - along.first;", b"along.end - along.first - 1;"),
+    ("small conv", "conv_2d.c", b"(x < window->input_width)", b"(x < (window->input_width - 1))"),
+    ("depthwise", "depthwise_conv_2d.c", b"values[3] - zero_point", b"values[3] - zero_point - 1"),
+    ("depthwise", "depthwise_conv_2d.c", b"here->input[at] - ", b"here->input[at] - 1 - "),
+    ("multiplied", "depthwise_conv_2d.c", b"ic, channel)", b"(ic + 1) % 3, channel)"),
     ("dense", "matrix_vector.c", b"column < columns", b"column < (columns - 1)"),
     ("halves", "arithmetic.h", b"remainder > threshold", b"remainder >= threshold"),
     ("average pool", "pool_2d.c", b"(count / 2) :", b"((count / 2) - 1) :"),

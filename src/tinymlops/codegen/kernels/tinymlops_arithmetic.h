@@ -33,7 +33,7 @@ static inline int32_t tinymlops_divide_by_power_of_two(int32_t value, int32_t ex
     return (value >> exponent) + ((remainder > threshold) ? 1 : 0);
 }
 
-/* a * b / 2^31, to nearest, halves up. Never both INT32_MIN: multipliers are positive. */
+/* a * b / 2^31, to nearest, halves up. Never both INT32_MIN: multipliers are not negative. */
 static inline int32_t tinymlops_doubling_high_multiply(int32_t a, int32_t b)
 {
     return (int32_t)((((int64_t)a * b) + (INT64_C(1) << 30)) >> 31);

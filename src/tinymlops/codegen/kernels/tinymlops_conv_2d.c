@@ -3,6 +3,10 @@
 #include "tinymlops_kernels.h"
 #include "tinymlops_taps.h"
 
+/* Bytes under a kernel that are gathered on the stack: first layers have few channels, and rows too short to be worth
+ * a loop each. */
+#define MAX_PATCH 64
+
 /* Two output channels are computed at a time: each input is loaded once for both. */
 typedef struct {
     int32_t first, second;
@@ -82,29 +86,70 @@ static int8_t finished(const tinymlops_requantization *to, int32_t channel, int3
                             to->high);
 }
 
+/* A kernel too large for a patch on the stack: row by row where the input lies. */
+static void place_in_rows(const tinymlops_window *window, const tinymlops_requantization *to, const int8_t *input,
+                          const int8_t *weights, const int32_t *bias, int32_t top, int32_t left, int8_t *output)
+{
+    const int32_t columns = window->kernel_height * window->kernel_width * window->input_channels;
+    const int32_t corner = ((top * window->input_width) + left) * window->input_channels;
+    const tinymlops_taps down =
+        tinymlops_taps_inside(top, window->input_height, window->kernel_height, window->dilation_height);
+    const tinymlops_taps along =
+        tinymlops_taps_inside(left, window->input_width, window->kernel_width, window->dilation_width);
+
+    for (int32_t channel = 0; channel < window->output_channels; channel += 2) {
+        /* The last channel of an odd number is its own second. */
+        const int32_t other = ((channel + 1) < window->output_channels) ? (channel + 1) : channel;
+        const two_rows rows = {&weights[channel * columns], &weights[other * columns]};
+        const two_sums sums = sums_of(window, input, corner, rows, down, along);
+        output[channel] = finished(to, channel, sums.first, bias[channel]);
+        output[other] = finished(to, other, (other == channel) ? sums.first : sums.second, bias[other]);
+    }
+}
+
+/* The values under a small kernel, one behind the other. */
+static void gather(const tinymlops_window *window, const int8_t *input, int32_t top, int32_t left, int8_t *patch)
+{
+    const int32_t channels = window->input_channels;
+    int8_t *next = patch;
+
+    for (int32_t ky = 0; ky < window->kernel_height; ky++) {
+        const int32_t y = top + (ky * window->dilation_height);
+        const int row_inside = (y >= 0) && (y < window->input_height);
+        for (int32_t kx = 0; kx < window->kernel_width; kx++) {
+            const int32_t x = left + (kx * window->dilation_width);
+            const int inside = row_inside && (x >= 0) && (x < window->input_width);
+            const int32_t at = inside ? (((y * window->input_width) + x) * channels) : 0;
+            for (int32_t channel = 0; channel < channels; channel++) {
+                next[channel] = inside ? input[at + channel] : (int8_t)window->input_zero_point;
+            }
+            next = &next[channels];
+        }
+    }
+}
+
 void tinymlops_conv_2d_s8(const tinymlops_window *window, const tinymlops_requantization *to, const int8_t *input,
                           const int8_t *weights, const int32_t *bias, int8_t *output)
 {
-    const int32_t columns = window->kernel_height * window->kernel_width * window->input_channels;
+    const int32_t taps = window->kernel_height * window->kernel_width;
+    const int32_t columns = taps * window->input_channels;
     const int32_t channels = window->output_channels;
+    const int pointwise = (taps == 1) && (window->pad_top == 0) && (window->pad_left == 0);
+    int8_t patch[MAX_PATCH];
     int8_t *next = output;
 
     for (int32_t oy = 0; oy < window->output_height; oy++) {
         const int32_t top = (oy * window->stride_height) - window->pad_top;
-        const tinymlops_taps down =
-            tinymlops_taps_inside(top, window->input_height, window->kernel_height, window->dilation_height);
         for (int32_t ox = 0; ox < window->output_width; ox++) {
             const int32_t left = (ox * window->stride_width) - window->pad_left;
-            const tinymlops_taps along =
-                tinymlops_taps_inside(left, window->input_width, window->kernel_width, window->dilation_width);
-            const int32_t corner = ((top * window->input_width) + left) * window->input_channels;
-            for (int32_t channel = 0; channel < channels; channel += 2) {
-                /* The last channel of an odd number is its own second. */
-                const int32_t other = ((channel + 1) < channels) ? (channel + 1) : channel;
-                const two_rows rows = {&weights[channel * columns], &weights[other * columns]};
-                const two_sums sums = sums_of(window, input, corner, rows, down, along);
-                next[channel] = finished(to, channel, sums.first, bias[channel]);
-                next[other] = finished(to, other, (other == channel) ? sums.first : sums.second, bias[other]);
+            if (pointwise) {
+                const int32_t at = ((top * window->input_width) + left) * window->input_channels;
+                tinymlops_matrix_vector_s8(to, &input[at], weights, bias, columns, channels, next);
+            } else if (columns <= MAX_PATCH) {
+                gather(window, input, top, left, patch);
+                tinymlops_matrix_vector_s8(to, patch, weights, bias, columns, channels, next);
+            } else {
+                place_in_rows(window, to, input, weights, bias, top, left, next);
             }
             next = &next[channels];
         }

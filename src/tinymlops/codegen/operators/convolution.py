@@ -54,7 +54,7 @@ def _portable(layer: Layer, window: Window, found: Filter, macs: int) -> Lowered
             *tables,
         ),
         macs=macs,
-        sources=frozenset({"tinymlops_conv_2d.c"}),
+        sources=frozenset({"tinymlops_conv_2d.c", "tinymlops_matrix_vector.c"}),
     )
 
 
