@@ -12,6 +12,7 @@ from tinymlops.errors import ProfileError, UnknownNameError
 from tinymlops.project import project_root
 
 _FEWEST_POINTS = 3
+_ORDER = {kind: place for place, kind in enumerate(("linux", "compiled", "microcontroller", "npu"))}
 
 
 def load_profile(name: str) -> DeviceProfile:
@@ -30,12 +31,13 @@ def load_profile(name: str) -> DeviceProfile:
 
 
 def profiles() -> tuple[DeviceProfile, ...]:
-    """Every device of the project, by name.
+    """Every device of the project, by kind and name.
 
     Raises:
         ProfileError: One of the files has a misspelt key or an impossible value.
     """
-    return tuple(read_profile(path) for _, path in sorted(_files().items()))
+    found = (read_profile(path) for _, path in sorted(_files().items()))
+    return tuple(sorted(found, key=lambda profile: _ORDER.get(profile.kind, len(_ORDER))))
 
 
 def read_profile(path: Path) -> DeviceProfile:

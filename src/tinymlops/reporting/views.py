@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from tinymlops.devices.profile import DeviceProfile
-from tinymlops.measurement import Figure, Measurement, VariantFacts
+from tinymlops.measurement import Figure, Measurement, Status, VariantFacts
 from tinymlops.reporting.units import figure_text, score_text
 from tinymlops.reporting.values import BuildReport, RecipeFailure
 from tinymlops.selection import Selection, fits
@@ -167,10 +167,11 @@ def device_view(report: BuildReport, profile: DeviceProfile) -> DeviceView:
     """The rows of one device, in the order of its measurements."""
     selection = report.selection_of(profile.name)
     own = report.of_device(profile.name)
+    ran = [measurement for measurement in own if measurement.status is Status.OK]
     return DeviceView(
         profile=profile,
         selection=selection,
-        runtimes=tuple({m.runtime: (m.runtime, Cell.of(m.runtime_bytes)) for m in own}.values()),
+        runtimes=tuple({m.runtime: (m.runtime, Cell.of(m.runtime_bytes)) for m in ran or own}.values()),
         columns=tuple(name for name, figure in FIGURES.items() if any(figure(m) for m in own)),
         rows=tuple(_device_row(m, profile, selection) for m in own),
     )
