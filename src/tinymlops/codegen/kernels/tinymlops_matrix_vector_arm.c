@@ -51,6 +51,62 @@ static int32_t one_row(const int8_t *input, const int8_t *weights, int32_t colum
     return sum;
 }
 
+#else
+
+static int32_t one_row(const int8_t *input, const int8_t *weights, int32_t columns)
+{
+    int32_t sum = 0;
+    for (int32_t column = 0; column < columns; column++) {
+        sum += (int32_t)input[column] * weights[column];
+    }
+    return sum;
+}
+
+/* Four rows at a time: each input is loaded and widened once for all. As a part of its caller it would run out of
+ * registers. */
+__attribute__((noinline)) static void four_rows(const int8_t *input, const int8_t *weights, int32_t columns, int32_t sums[4])
+{
+    const int8_t *value = input;
+    const int8_t *row = weights;
+    int32_t sum0 = 0;
+    int32_t sum1 = 0;
+    int32_t sum2 = 0;
+    int32_t sum3 = 0;
+
+#if defined(ARM_MATH_DSP)
+    for (const int8_t *const end = &input[columns & ~3]; value != end; value += 4, row += 4) {
+        const uint32_t values = (uint32_t)arm_nn_read_s8x4(value);
+        const uint32_t even = __SXTB16(values);
+        const uint32_t odd = __SXTB16_RORn(values, 8);
+        uint32_t four = (uint32_t)arm_nn_read_s8x4(row);
+        sum0 = (int32_t)__SMLAD(__SXTB16(four), even, (uint32_t)sum0);
+        sum0 = (int32_t)__SMLAD(__SXTB16_RORn(four, 8), odd, (uint32_t)sum0);
+        four = (uint32_t)arm_nn_read_s8x4(&row[columns]);
+        sum1 = (int32_t)__SMLAD(__SXTB16(four), even, (uint32_t)sum1);
+        sum1 = (int32_t)__SMLAD(__SXTB16_RORn(four, 8), odd, (uint32_t)sum1);
+        four = (uint32_t)arm_nn_read_s8x4(&row[2 * columns]);
+        sum2 = (int32_t)__SMLAD(__SXTB16(four), even, (uint32_t)sum2);
+        sum2 = (int32_t)__SMLAD(__SXTB16_RORn(four, 8), odd, (uint32_t)sum2);
+        four = (uint32_t)arm_nn_read_s8x4(&row[3 * columns]);
+        sum3 = (int32_t)__SMLAD(__SXTB16(four), even, (uint32_t)sum3);
+        sum3 = (int32_t)__SMLAD(__SXTB16_RORn(four, 8), odd, (uint32_t)sum3);
+    }
+#endif
+    for (; value != &input[columns]; value++, row++) {
+        const int32_t one = *value;
+        sum0 += one * row[0];
+        sum1 += one * row[columns];
+        sum2 += one * row[2 * columns];
+        sum3 += one * row[3 * columns];
+    }
+    sums[0] = sum0;
+    sums[1] = sum1;
+    sums[2] = sum2;
+    sums[3] = sum3;
+}
+
+#endif
+
 void tinymlops_matrix_vector_s8(const tinymlops_requantization *to, const int8_t *input, const int8_t *weights,
                                 const int32_t *bias, int32_t columns, int32_t rows, int8_t *output)
 {
@@ -66,59 +122,3 @@ void tinymlops_matrix_vector_s8(const tinymlops_requantization *to, const int8_t
         output[row] = finished(to, row, one_row(input, &weights[row * columns], columns), bias[row]);
     }
 }
-
-#else
-
-typedef struct {
-    int32_t first, second;
-} two_sums;
-
-/* Two rows at a time: each input is loaded and widened once for both. */
-static two_sums two_rows(const int8_t *input, const int8_t *weights, int32_t columns)
-{
-    const int8_t *value = input;
-    const int8_t *first = weights;
-    const int8_t *second = &weights[columns];
-    two_sums sums = {0, 0};
-    int32_t left = columns;
-
-#if defined(ARM_MATH_DSP)
-    for (; left >= 4; left -= 4) {
-        const uint32_t values = (uint32_t)arm_nn_read_s8x4_ia(&value);
-        const uint32_t even = __SXTB16(values);
-        const uint32_t odd = __SXTB16_RORn(values, 8);
-        uint32_t row = (uint32_t)arm_nn_read_s8x4_ia(&first);
-        sums.first = (int32_t)__SMLAD(__SXTB16(row), even, (uint32_t)sums.first);
-        sums.first = (int32_t)__SMLAD(__SXTB16_RORn(row, 8), odd, (uint32_t)sums.first);
-        row = (uint32_t)arm_nn_read_s8x4_ia(&second);
-        sums.second = (int32_t)__SMLAD(__SXTB16(row), even, (uint32_t)sums.second);
-        sums.second = (int32_t)__SMLAD(__SXTB16_RORn(row, 8), odd, (uint32_t)sums.second);
-    }
-#endif
-    for (; left > 0; left--) {
-        const int32_t one = *value++;
-        sums.first += one * *first++;
-        sums.second += one * *second++;
-    }
-    return sums;
-}
-
-void tinymlops_matrix_vector_s8(const tinymlops_requantization *to, const int8_t *input, const int8_t *weights,
-                                const int32_t *bias, int32_t columns, int32_t rows, int8_t *output)
-{
-    int32_t row = 0;
-    for (; (row + 1) < rows; row += 2) {
-        const two_sums sums = two_rows(input, &weights[row * columns], columns);
-        output[row] = finished(to, row, sums.first, bias[row]);
-        output[row + 1] = finished(to, row + 1, sums.second, bias[row + 1]);
-    }
-    if (row < rows) {
-        int32_t sum = 0;
-        for (int32_t column = 0; column < columns; column++) {
-            sum += (int32_t)input[column] * weights[(row * columns) + column];
-        }
-        output[row] = finished(to, row, sum, bias[row]);
-    }
-}
-
-#endif
