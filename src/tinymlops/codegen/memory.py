@@ -45,7 +45,7 @@ def plan_memory(graph: Graph, lowered: Sequence[Lowered]) -> Memory:
     computed = [root for root in groups if graph.tensors[root].values is None]
     buffers = [
         Buffer(
-            graph.tensors[root].name,
+            _names(graph, groups[root]),
             graph.tensors[root].size,
             first[root],
             max(last[member] for member in groups[root]),
@@ -63,6 +63,11 @@ def plan_memory(graph: Graph, lowered: Sequence[Lowered]) -> Memory:
         constants={tensor: root for tensor, root in roots.items() if root not in places},
         scratch=dict(zip(working, found.offsets[len(computed) :], strict=True)),
     )
+
+
+def _names(graph: Graph, members: Sequence[int]) -> str:
+    """Names of the tensors that share a place, in the order they are made."""
+    return ", ".join(dict.fromkeys(graph.tensors[member].name for member in members))
 
 
 def _first_uses(graph: Graph) -> dict[int, int]:
