@@ -177,6 +177,7 @@ def ended(exit_code: int = 0, log: str = "", *, oom: bool = False, late: bool = 
         (ended(2), "run", Status.CRASHED, "fault of the processor"),
         (ended(6), "run", Status.CRASHED, "256 KiB of stack"),
         (ended(1, "x\nerror: no such thing\n"), "compile", Status.CRASHED, "did not compile: error: no such thing"),
+        (ended(1, "x.c:1: fatal error: y.h\ncompilation terminated.\n"), "compile", Status.CRASHED, "fatal error: y.h"),
         (ended(1, "ld: region full\n"), "link", Status.CRASHED, "did not link: ld: region full"),
         (ended(127), "", Status.CRASHED, "did not reach the compiler"),
         (ended(-1, late=True), "run", Status.TIMED_OUT, "not done after 9 s"),

@@ -104,7 +104,8 @@ def judge(ended: ContainerResult, stage: str, timeout_s: float) -> tuple[Status,
         stage: How far it came: ``compile``, ``link``, ``run`` or ``done``.
         timeout_s: Its limit.
     """
-    last = next((line.strip() for line in reversed(ended.log.splitlines()) if line.strip()), "it printed nothing")
+    lines = [line.strip() for line in ended.log.splitlines() if line.strip()] or ["it printed nothing"]
+    last = next((line for line in reversed(lines) if "error" in line.lower()), lines[-1])
     if ended.timed_out:
         return Status.TIMED_OUT, f"it was not done after {timeout_s:g} s"
     if ended.oom_killed:
