@@ -18,7 +18,13 @@ from tinymlops.errors import DoesNotRunError, UsageError
 
 KERNEL_FOLDER = "kernels"
 PORTABLE = "portable C (tinymlops)"
-_HEADERS = ("tinymlops_arithmetic.h", "tinymlops_kernels.h", "tinymlops_taps.h", "LICENSE.txt")
+_HEADERS = (
+    "tinymlops_arithmetic.h",
+    "tinymlops_kernels.h",
+    "tinymlops_products.h",
+    "tinymlops_taps.h",
+    "LICENSE.txt",
+)
 _C_WORDS = frozenset({
     "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float",
     "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof",

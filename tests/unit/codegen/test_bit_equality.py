@@ -84,13 +84,14 @@ def test_each_operator_is_bit_equal_to_the_interpreter(name: str, kernels: Kerne
 
 # A kernel, a piece of its text, and an off-by-one to plant there
 OFF_BY_ONE = [
-    ("conv", "conv_2d.c", b"count; i++", b"count - 1; i++"),
+    ("conv", "products.h", b"i < count; i++", b"i < (count - 1); i++"),
     ("conv", "conv_2d.c", b"(window->kernel_height - down.end)", b"(window->kernel_height - down.end - 1)"),
     ("dilated", "taps.h", b"(-start) + dilation - 1", b"(-start)"),
     ("small conv", "conv_2d.c", b"(x < window->input_width)", b"(x < (window->input_width - 1))"),
     ("depthwise", "depthwise_conv_2d.c", b"values[3] - zero_point", b"values[3] - zero_point - 1"),
     ("depthwise", "depthwise_conv_2d.c", b"here->input[at] - ", b"here->input[at] - 1 - "),
     ("multiplied", "depthwise_conv_2d.c", b"ic, channel)", b"(ic + 1) % 3, channel)"),
+    ("dense", "products.h", b"i < count; i++", b"i < (count - 1); i++"),
     ("dense", "matrix_vector.c", b"column < columns", b"column < (columns - 1)"),
     ("halves", "arithmetic.h", b"remainder > threshold", b"remainder >= threshold"),
     ("average pool", "pool_2d.c", b"(count / 2) :", b"((count / 2) - 1) :"),
@@ -118,6 +119,12 @@ def test_an_off_by_one_planted_in_a_kernel_is_found(name: str, path: str, old: b
     assert_bit_equal(ONE_OF_EACH[name], KernelSet.PORTABLE, rows=6)
     with pytest.raises(AssertionError):
         assert_bit_equal(ONE_OF_EACH[name], KernelSet.PORTABLE, rows=6, patch=(f"kernels/tinymlops_{path}", old, new))
+
+
+@pytest.mark.parametrize("name", ["conv", "small conv", "dilated", "dense"])
+def test_the_form_for_cores_without_indexed_loads_is_bit_equal(name: str) -> None:
+    unrolled = ("kernels/tinymlops_products.h", b"#if defined(__riscv)", b"#if 1")
+    assert_bit_equal(ONE_OF_EACH[name], KernelSet.PORTABLE, rows=6, patch=unrolled)
 
 
 @pytest.mark.parametrize("kernels", KernelSet)

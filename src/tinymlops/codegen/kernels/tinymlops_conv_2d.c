@@ -1,38 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tinymlops_arithmetic.h"
 #include "tinymlops_kernels.h"
+#include "tinymlops_products.h"
 #include "tinymlops_taps.h"
 
 /* Bytes under a kernel that are gathered on the stack: first layers have few channels, and rows too short to be worth
  * a loop each. */
 #define MAX_PATCH 64
 
-/* Two output channels are computed at a time: each input is loaded once for both. */
-typedef struct {
-    int32_t first, second;
-} two_sums;
-
+/* The weights of two output channels, which are computed together. */
 typedef struct {
     const int8_t *first, *second;
 } two_rows;
 
-static void add_products(two_sums *sums, const int8_t *values, two_rows weights, int32_t from, int32_t count)
-{
-    const int8_t *first = &weights.first[from];
-    const int8_t *second = &weights.second[from];
-    int32_t first_sum = sums->first;
-    int32_t second_sum = sums->second;
-    for (int32_t i = 0; i < count; i++) {
-        const int32_t value = values[i];
-        first_sum += value * first[i];
-        second_sum += value * second[i];
-    }
-    sums->first = first_sum;
-    sums->second = second_sum;
-}
-
 /* Taps outside the picture, where every input counts as the zero point. */
-static void add_outside(two_sums *sums, int32_t zero_point, two_rows weights, int32_t from, int32_t count)
+static void add_outside(tinymlops_two_sums *sums, int32_t zero_point, two_rows weights, int32_t from, int32_t count)
 {
     for (int32_t i = from; i < (from + count); i++) {
         sums->first += zero_point * weights.first[i];
@@ -41,33 +23,35 @@ static void add_outside(two_sums *sums, int32_t zero_point, two_rows weights, in
 }
 
 /* One row of taps that lies inside the picture; at: offset of its first tap, which may lie to the left of it. */
-static void add_row(const tinymlops_window *window, two_sums *sums, const int8_t *input, int32_t at, two_rows weights,
-                    int32_t from, tinymlops_taps along)
+static void add_row(const tinymlops_window *window, tinymlops_two_sums *sums, const int8_t *input, int32_t at,
+                    two_rows weights, int32_t from, tinymlops_taps along)
 {
     const int32_t channels = window->input_channels;
     const int32_t inside = along.end - along.first;
     add_outside(sums, window->input_zero_point, weights, from, along.first * channels);
     if (window->dilation_width == 1) {
         if (inside > 0) {
-            add_products(sums, &input[at + (along.first * channels)], weights, from + (along.first * channels),
-                         inside * channels);
+            const int32_t start = from + (along.first * channels);
+            tinymlops_add_products(sums, &input[at + (along.first * channels)], &weights.first[start],
+                                   &weights.second[start], inside * channels);
         }
     } else {
         for (int32_t kx = along.first; kx < along.end; kx++) {
-            add_products(sums, &input[at + (kx * window->dilation_width * channels)], weights, from + (kx * channels),
-                         channels);
+            const int32_t start = from + (kx * channels);
+            tinymlops_add_products(sums, &input[at + (kx * window->dilation_width * channels)], &weights.first[start],
+                                   &weights.second[start], channels);
         }
     }
     add_outside(sums, window->input_zero_point, weights, from + (along.end * channels),
                 (window->kernel_width - along.end) * channels);
 }
 
-static two_sums sums_of(const tinymlops_window *window, const int8_t *input, int32_t corner, two_rows weights,
-                        tinymlops_taps down, tinymlops_taps along)
+static tinymlops_two_sums sums_of(const tinymlops_window *window, const int8_t *input, int32_t corner,
+                                  two_rows weights, tinymlops_taps down, tinymlops_taps along)
 {
     const int32_t row_weights = window->kernel_width * window->input_channels;
     const int32_t row_step = window->dilation_height * window->input_width * window->input_channels;
-    two_sums sums = {0, 0};
+    tinymlops_two_sums sums = {0, 0};
 
     add_outside(&sums, window->input_zero_point, weights, 0, down.first * row_weights);
     for (int32_t ky = down.first; ky < down.end; ky++) {
@@ -101,7 +85,7 @@ static void place_in_rows(const tinymlops_window *window, const tinymlops_requan
         /* The last channel of an odd number is its own second. */
         const int32_t other = ((channel + 1) < window->output_channels) ? (channel + 1) : channel;
         const two_rows rows = {&weights[channel * columns], &weights[other * columns]};
-        const two_sums sums = sums_of(window, input, corner, rows, down, along);
+        const tinymlops_two_sums sums = sums_of(window, input, corner, rows, down, along);
         output[channel] = finished(to, channel, sums.first, bias[channel]);
         output[other] = finished(to, other, (other == channel) ? sums.first : sums.second, bias[other]);
     }

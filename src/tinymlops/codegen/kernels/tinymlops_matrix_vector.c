@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tinymlops_arithmetic.h"
 #include "tinymlops_kernels.h"
+#include "tinymlops_products.h"
 
 static int8_t finished(const tinymlops_requantization *to, int32_t row, int32_t sum, int32_t bias)
 {
@@ -15,19 +16,12 @@ void tinymlops_matrix_vector_s8(const tinymlops_requantization *to, const int8_t
 {
     int32_t row = 0;
 
-    /* Two rows at a time: each input is loaded once for both. */
     for (; (row + 1) < rows; row += 2) {
         const int8_t *first = &weights[row * columns];
-        const int8_t *second = &first[columns];
-        int32_t first_sum = 0;
-        int32_t second_sum = 0;
-        for (int32_t column = 0; column < columns; column++) {
-            const int32_t value = input[column];
-            first_sum += value * first[column];
-            second_sum += value * second[column];
-        }
-        output[row] = finished(to, row, first_sum, bias[row]);
-        output[row + 1] = finished(to, row + 1, second_sum, bias[row + 1]);
+        tinymlops_two_sums sums = {0, 0};
+        tinymlops_add_products(&sums, input, first, &first[columns], columns);
+        output[row] = finished(to, row, sums.first, bias[row]);
+        output[row + 1] = finished(to, row + 1, sums.second, bias[row + 1]);
     }
     if (row < rows) {
         const int8_t *last = &weights[row * columns];
