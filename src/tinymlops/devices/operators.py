@@ -29,9 +29,17 @@ def check_types(model: ModelFile, profile: DeviceProfile) -> str:
     strange = sorted({tensor.dtype for tensor in (*model.inputs, *model.outputs)} - _FEEDABLE)
     if strange:
         return f"inputs and outputs of type {', '.join(strange)} can't be fed from numbers"
+    return _check_int8(model) if profile.runtime.int8_only else ""
+
+
+def _check_int8(model: ModelFile) -> str:
+    """Why ``model`` is not int8 throughout, from end to end, or nothing."""
     others = sorted(model.dtypes - _OF_INT8_MODELS)
-    if profile.runtime.int8_only and others:
+    if others:
         return f"only int8 models run here, and this one has {', '.join(others)} tensors"
+    for tensor in (*model.inputs, *model.outputs):
+        if tensor.dtype != "int8" or not tensor.scale:
+            return f"only int8 models run here, and {tensor.name!r} is {tensor.dtype} with a scale of {tensor.scale:g}"
     return ""
 
 

@@ -51,3 +51,14 @@ def test_an_int8_only_profile_refuses_a_float_model_and_takes_an_integer_one() -
     assert status is Status.UNSUPPORTED_TYPE
     assert reason == "only int8 models run here, and this one has float32 tensors"
     assert refuse(read_model(dense(), "m"), profile, runtime) == (Status.OK, "")
+
+
+def test_an_int8_only_profile_wants_int8_at_both_ends() -> None:
+    whole = with_operator(BuiltinOperator.ABS, dtype="int32")
+    status, reason = refuse(read_model(whole, "m"), int8_only(), load_runtime("generated-c"))
+    assert status is Status.UNSUPPORTED_TYPE
+    assert reason == "only int8 models run here, and 'input' is int32 with a scale of 0"
+
+
+def test_a_generator_knows_its_operators_itself() -> None:
+    assert check_operators(read_model(with_operator(BuiltinOperator.ABS), "m"), load_runtime("generated-c")) == ""
