@@ -7,13 +7,14 @@ from importlib.resources import files
 
 import numpy as np
 
-from tinymlops.codegen import cmsis_nn
+from tinymlops.codegen import cmsis_sources
 from tinymlops.codegen.graph import Graph, Tensor, read_graph
+from tinymlops.codegen.header import header
 from tinymlops.codegen.layer import NO_KERNEL, Layer, Lowered
 from tinymlops.codegen.memory import plan_memory
 from tinymlops.codegen.operators import LOWERINGS
 from tinymlops.codegen.values import GeneratedModel, GeneratedOperator, GeneratedTensor, Helium, KernelSet
-from tinymlops.codegen.writer import Program, header, source
+from tinymlops.codegen.writer import Program, source
 from tinymlops.errors import DoesNotRunError, UsageError
 
 KERNEL_FOLDER = "kernels"
@@ -56,12 +57,12 @@ def generate(model: bytes, kernels: KernelSet, *, name: str = "model", helium: H
     with np.errstate(all="ignore"):
         lowered = [_lower(layer) for layer in layers]
     memory = plan_memory(graph, lowered)
-    description = PORTABLE if kernels is KernelSet.PORTABLE else cmsis_nn.description()
+    description = PORTABLE if kernels is KernelSet.PORTABLE else cmsis_sources.description()
     program = Program(name, graph, tuple(lowered), memory, description, helium)
     text = source(program)
     kernel_files = _kernel_files(lowered, kernels)
     contents = {f"{name}.c": text.code.encode(), f"{name}.h": header(program).encode(), **kernel_files}
-    arm = cmsis_nn.INCLUDE_FOLDERS if _uses_arm(kernel_files) else ()
+    arm = cmsis_sources.INCLUDE_FOLDERS if _uses_arm(kernel_files) else ()
     return GeneratedModel(
         files=contents,
         sources=tuple(path for path in contents if path.endswith(".c")),
@@ -127,9 +128,9 @@ def _kernel_files(lowered: list[Lowered], kernels: KernelSet) -> dict[str, bytes
     folder = files("tinymlops.codegen") / "kernels"
     own = {f"{KERNEL_FOLDER}/{file}": (folder / file).read_bytes() for file in sorted(wanted | set(_HEADERS))}
     if any(function.startswith("arm_") for function in functions):
-        return own | cmsis_nn.source_files(functions)
+        return own | cmsis_sources.source_files(functions)
     return own
 
 
 def _uses_arm(kernel_files: dict[str, bytes]) -> bool:
-    return any(path.startswith(cmsis_nn.INCLUDE_FOLDERS[0]) for path in kernel_files)
+    return any(path.startswith(cmsis_sources.INCLUDE_FOLDERS[0]) for path in kernel_files)

@@ -6,7 +6,8 @@ import numpy as np
 
 from tinymlops.codegen import cmsis_nn
 from tinymlops.codegen.layer import Constant, Layer, Lowered, place
-from tinymlops.codegen.operators.windows import Filter, Window, filter_of, folded_bias, requantization, window_of
+from tinymlops.codegen.operators.weights import Filter, filter_of, folded_bias, requantization
+from tinymlops.codegen.operators.windows import Window, window_of
 from tinymlops.codegen.values import KernelSet
 
 _MAX_SUMMANDS = 2**31 // (128 * 128) - 1

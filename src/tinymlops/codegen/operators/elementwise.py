@@ -8,7 +8,7 @@ from itertools import zip_longest
 from tinymlops.codegen import quantization
 from tinymlops.codegen.graph import Tensor
 from tinymlops.codegen.layer import Layer, Lowered, numbers, place, struct
-from tinymlops.codegen.operators.windows import clamp_of, scaled
+from tinymlops.codegen.operators.ranges import clamp_of, scaled
 
 MAX_RANK = 4
 _HEADROOM_BITS = 20

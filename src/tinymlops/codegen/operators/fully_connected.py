@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinymlops.codegen import cmsis_nn
 from tinymlops.codegen.layer import Constant, Layer, Lowered, place
-from tinymlops.codegen.operators.windows import filter_of, folded_bias, requantization
+from tinymlops.codegen.operators.weights import filter_of, folded_bias, requantization
 from tinymlops.codegen.values import KernelSet
 
 _MAX_SUMMANDS = 2**31 // (128 * 255) - 1

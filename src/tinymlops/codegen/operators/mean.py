@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinymlops.codegen import quantization
 from tinymlops.codegen.layer import Layer, Lowered, numbers, place, struct
-from tinymlops.codegen.operators.windows import scaled
+from tinymlops.codegen.operators.ranges import scaled
 
 _MAX_RANK = 4
 Axes = list[tuple[int, int]]

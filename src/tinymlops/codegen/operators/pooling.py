@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tinymlops.codegen import cmsis_nn
 from tinymlops.codegen.layer import Layer, Lowered, place
-from tinymlops.codegen.operators.windows import clamp_of, window_of
+from tinymlops.codegen.operators.ranges import clamp_of
+from tinymlops.codegen.operators.windows import window_of
 from tinymlops.codegen.values import KernelSet
 
 

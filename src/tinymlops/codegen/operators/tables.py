@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tinymlops.codegen import quantization
 from tinymlops.codegen.layer import Constant, Layer, Lowered, place
-from tinymlops.codegen.operators.windows import scaled
+from tinymlops.codegen.operators.ranges import scaled
 
 _MAX_CLASSES = 4095
 """Exponentials are summed with 12 integer bits."""
