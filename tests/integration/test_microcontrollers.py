@@ -17,11 +17,16 @@ from bench.mlperf_tiny import networks
 from tests.integration.workloads.quick import WORKLOADS
 from tests.unit.devices.flatbuffer_models import dense, with_operator
 from tinymlops.benchmarking import Outcome, Workbench, benchmark, random_inputs
+from tinymlops.codegen import GeneratedModel, GeneratedOperator, GeneratedTensor
 from tinymlops.compression.recipes import RECIPES, Precision
 from tinymlops.compression.variants import compress
 from tinymlops.devices.catalogue import load_profile, profiles
 from tinymlops.devices.engine import Engine
+from tinymlops.devices.microcontroller import MicrocontrollerBackend
+from tinymlops.devices.microcontroller.job import Job
+from tinymlops.devices.microcontroller.targets import Target, targets
 from tinymlops.devices.profile import DeviceProfile
+from tinymlops.devices.runtimes import load_runtime
 from tinymlops.devices.tensors import encode
 from tinymlops.errors import NotApplicableError
 from tinymlops.files import sha256
@@ -121,6 +126,45 @@ def test_one_round_trip_takes_under_a_second_and_a_half(profile: DeviceProfile, 
     assert any(seconds(lambda: measure(model, profile, bench)) < 1.5 for _ in range(12)), (
         "not even once in twelve tries"
     )
+
+
+# --- the counter itself
+
+
+def counted_by_hand(operators: int) -> GeneratedModel:
+    """A "model" whose operator i is i % 7 instructions that do nothing, over many pages of code."""
+    nops = '__asm__ volatile(".rept {}\\n nop\\n .endr");'
+    steps = "".join(
+        f"TINYMLOPS_OPERATOR_BEGIN({i}); {nops.format(i % 7)} TINYMLOPS_OPERATOR_END({i});\n" for i in range(operators)
+    )
+    header = "#include <stdint.h>\n#define MODEL_INPUT_BYTES 4\n#define MODEL_OUTPUT_BYTES 4\n"
+    header += "void model_invoke(const int8_t *input, int8_t *output);\n"
+    source = '#include "model.h"\nvoid model_invoke(const int8_t *input, int8_t *output)\n{\n'
+    source += f"{steps}for (int i = 0; i < 4; i++) output[i] = input[i];\n}}\n"
+    end = GeneratedTensor("x", (1, 4), "int8", 1.0, 0, 4)
+    return GeneratedModel(
+        files={"model.c": source.encode(), "model.h": header.encode()},
+        sources=("model.c",),
+        include_folders=(".",),
+        arena_bytes=0,
+        scratch_bytes=0,
+        constant_bytes=0,
+        operators=tuple(GeneratedOperator(i, "NOP", f"layer {i}", 0, "none") for i in range(operators)),
+        inputs=(end,),
+        outputs=(end,),
+        kernels="none",
+    )
+
+
+@pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
+def test_every_instruction_between_marks_is_counted_wherever_it_lies(target: Target) -> None:
+    backend = MicrocontrollerBackend(Engine.connect(), timeout_s=60)
+    image = backend.prepare(L4R5, load_runtime("generated-c"), print)
+    run = backend._contain(Job(image, target, counted_by_hand(1500)), bytes(range(12)), L4R5)
+    assert run.status is Status.OK, run.reason
+    assert run.outputs == bytes(range(12))
+    assert [cost.instructions for cost in run.figures.operators] == [i % 7 for i in range(1500)]
+    assert all(set(cost.classes) <= {"arithmetic"} for cost in run.figures.operators)
 
 
 # --- networks
