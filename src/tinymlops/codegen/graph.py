@@ -17,6 +17,10 @@ from tinymlops.model_file import Walk, guarded, read_model
 
 _MAX_BYTES = 2**31 - 1
 """A tensor in the 32-bit address space; C's int32_t counts its values."""
+_MAX_OPERATORS = 2000
+_MAX_INPUTS = 100
+_MAX_SHARING = 16
+"""Constants may share bytes of the file, but not so often that they fill the memory of this machine."""
 Options = dict[str, int | float]
 # Options' class in the schema → fields that lowering reads
 _OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -141,7 +145,13 @@ def _read(walk: Walk, source: str) -> Graph:
             "unroll the loop or the branch and convert again",
         )
     graph, codes = graphs[0], walk.codes()
-    tensors = tuple(_tensor(walk, graph, index, source) for index in range(len(list(walk.tensors(graph)))))
+    if graph.OperatorsLength() > _MAX_OPERATORS or graph.InputsLength() > _MAX_INPUTS:
+        raise DoesNotRunError(
+            f"{source} has {graph.OperatorsLength():,} operators and {graph.InputsLength():,} inputs, and the most are "
+            f"{_MAX_OPERATORS:,} and {_MAX_INPUTS}",
+            "make the network smaller",
+        )
+    tensors = _tensors(walk, graph, source)
     return Graph(
         tensors=tensors,
         nodes=tuple(
@@ -151,6 +161,17 @@ def _read(walk: Walk, source: str) -> Graph:
         inputs=tuple(walk.numbers(graph.InputsLength, graph.Inputs)),
         outputs=tuple(walk.numbers(graph.OutputsLength, graph.Outputs)),
     )
+
+
+def _tensors(walk: Walk, graph: Any, source: str) -> tuple[Tensor, ...]:
+    tensors, constant_bytes = [], 0
+    for index, _ in enumerate(walk.tensors(graph)):
+        tensor = _tensor(walk, graph, index, source)
+        constant_bytes += 0 if tensor.values is None else tensor.values.nbytes
+        if constant_bytes > _MAX_SHARING * len(walk.content):
+            raise ValueError("more constants than its bytes can hold")
+        tensors.append(tensor)
+    return tuple(tensors)
 
 
 def _tensor(walk: Walk, graph: Any, index: int, source: str) -> Tensor:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import random
+import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.codegen.drawn import networks
-from tests.unit.codegen.host import assert_bit_equal
+from tests.unit.codegen.host import assert_bit_equal, build
+from tests.unit.codegen.mutations import mutated
 from tests.unit.codegen.networks import MLPERF_TINY, SAME, Network, anomaly_detection
 from tinymlops.codegen import KernelSet, generate
-from tinymlops.errors import DoesNotRunError
+from tinymlops.errors import DoesNotRunError, TinyMLOpsError
 
-# `make bench` and an acceptance run ask for 200 and more
+# An acceptance run asks for 200 and more
 EXAMPLES = int(os.environ.get("TINYMLOPS_RANDOM_NETWORKS", "12"))
 
 
@@ -136,3 +141,22 @@ def test_networks_shaped_as_mlperf_tinys_are_bit_equal(name: str, kernels: Kerne
 def test_a_dense_layer_with_a_scale_for_each_row_is_bit_equal() -> None:
     for kernels in KernelSet:
         assert_bit_equal(anomaly_detection(per_channel=True), kernels, rows=3)
+
+
+@pytest.mark.parametrize("kernels", KernelSet)
+def test_what_is_accepted_of_a_mutated_file_compiles_and_runs_within_its_memory(kernels: KernelSet) -> None:
+    generator, accepted = random.Random(6), 0  # noqa: S311 - likewise
+    while accepted < 6:
+        try:
+            generated = generate(mutated(generator), kernels)
+        except TinyMLOpsError:
+            continue
+        if generated.arena_bytes > 1 << 24:
+            continue
+        accepted += 1
+        row = bytes(sum(tensor.bytes for tensor in generated.inputs))
+        with tempfile.TemporaryDirectory() as name:
+            done = subprocess.run(
+                [build(generated, Path(name))], input=row, capture_output=True, timeout=60, check=False
+            )
+        assert done.returncode == 0, done.stderr.decode()[:3000]
