@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tinymlops.codegen import GeneratedModel, Helium, KernelSet, generate
-from tinymlops.devices.microcontroller.targets import Target, load_target
+from tinymlops.devices.microcontroller.targets import Target, helium_of, load_target
 from tinymlops.devices.profile import DeviceProfile
 from tinymlops.errors import CompressionError, DoesNotRunError, UsageError
 from tinymlops.exporting import folder, reference, text
@@ -16,7 +16,6 @@ from tinymlops.exporting import folder, reference, text
 _RUNTIME = "generated-c"
 _ROWS = 3
 _MAX_SELF_TEST_BYTES = 64 * 1024
-_HELIUM_CORES = frozenset({"cortex-m55", "cortex-m85"})
 _TIMEOUT_S = 120.0
 
 
@@ -87,7 +86,7 @@ def export(model: bytes, profile: DeviceProfile, out: Path, name: str = "model")
 
 def _helium(profile: DeviceProfile) -> Helium:
     """Cores with Helium get memory for any core: the self-test runs on a host, which has none."""
-    return Helium.ANY if profile.cpu in _HELIUM_CORES else Helium.WITHOUT
+    return Helium.ANY if helium_of(profile.cpu) is Helium.WITH else Helium.WITHOUT
 
 
 def _inputs(generated: GeneratedModel, seed: int) -> reference.Rows:

@@ -14,7 +14,7 @@ from tinymlops.devices.engine import ContainerResult, Engine, Limits
 from tinymlops.devices.microcontroller.counts import operator_costs, parse_counts
 from tinymlops.devices.microcontroller.elf import section_sizes
 from tinymlops.devices.microcontroller.job import Job, keep_objects, lay_out
-from tinymlops.devices.microcontroller.targets import STACK_KIB, Target, load_target
+from tinymlops.devices.microcontroller.targets import STACK_KIB, Target, helium_of, load_target
 from tinymlops.devices.microcontroller.toolchain import ensure_toolchain
 from tinymlops.devices.profile import DeviceProfile
 from tinymlops.devices.runtimes import RuntimeTable
@@ -69,7 +69,7 @@ class MicrocontrollerBackend:
         """
         image = self.prepare(profile, runtime, on_progress)
         try:
-            generated = generate(model, KernelSet(profile.runtime.kernels))
+            generated = generate(model, KernelSet(profile.runtime.kernels), helium=helium_of(profile.cpu))
         except DoesNotRunError as error:
             return Run(status=Status.UNSUPPORTED_OPERATOR, reason=error.cause)
         job = Job(image, load_target(profile.cpu), generated)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tinymlops.codegen import Helium
 from tinymlops.devices.toml import read_toml
 from tinymlops.errors import UnknownNameError
 from tinymlops.project import project_root
@@ -11,6 +12,7 @@ from tinymlops.project import project_root
 STACK_KIB = 256
 """What ``sections.ld`` reserves: the stack is measured, and this is more than any device has for one."""
 
+_HELIUM_CORES = frozenset({"cortex-m55", "cortex-m85"})
 _SYSTEM = ("-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native")
 
 
@@ -47,6 +49,11 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         if self.emulator[0].startswith("qemu-system"):
             return (*self.emulator, *_SYSTEM, "-plugin", plugin, "-kernel", program)
         return (*self.emulator, "-plugin", plugin, program)
+
+
+def helium_of(cpu: str) -> Helium:
+    """Which working memory the kernels need on a core."""
+    return Helium.WITH if cpu in _HELIUM_CORES else Helium.WITHOUT
 
 
 def load_target(name: str) -> Target:
