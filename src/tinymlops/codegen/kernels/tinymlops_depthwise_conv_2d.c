@@ -11,7 +11,8 @@ typedef struct {
     const tinymlops_window *window;
     const int8_t *input;
     const int8_t *weights;
-    int32_t corner; /* offset of the first tap, which may lie outside; only taps inside are read */
+    int32_t multiplier; /* output channels of each input channel */
+    int32_t corner;     /* offset of the first tap, which may lie outside; only taps inside are read */
     tinymlops_taps down, along;
 } spot;
 
@@ -78,10 +79,9 @@ static int32_t sum_one(const spot *here, int32_t input_channel, int32_t output_c
 
 static void place(const spot *here, const tinymlops_requantization *to, const int32_t *bias, int8_t *output)
 {
-    const int32_t multiplier = here->window->output_channels / here->window->input_channels;
     int32_t channel = 0;
 
-    if (multiplier == 1) {
+    if (here->multiplier == 1) {
         for (; (channel + BLOCK) <= here->window->output_channels; channel += BLOCK) {
             int32_t sums[BLOCK];
             sum_block(here, channel, sums);
@@ -90,8 +90,9 @@ static void place(const spot *here, const tinymlops_requantization *to, const in
             }
         }
     }
-    for (int32_t ic = channel / multiplier; ic < here->window->input_channels; ic++) {
-        for (int32_t m = 0; m < multiplier; m++, channel++) {
+    /* The channels that no block took; blocks were taken only where input and output have the same channels. */
+    for (int32_t ic = channel; ic < here->window->input_channels; ic++) {
+        for (int32_t m = 0; m < here->multiplier; m++, channel++) {
             output[channel] = finished(to, channel, sum_one(here, ic, channel), bias[channel]);
         }
     }
@@ -100,7 +101,7 @@ static void place(const spot *here, const tinymlops_requantization *to, const in
 void tinymlops_depthwise_conv_2d_s8(const tinymlops_window *window, const tinymlops_requantization *to,
                                     const int8_t *input, const int8_t *weights, const int32_t *bias, int8_t *output)
 {
-    spot here = {window, input, weights, 0, {0, 0}, {0, 0}};
+    spot here = {window, input, weights, window->output_channels / window->input_channels, 0, {0, 0}, {0, 0}};
 
     for (int32_t oy = 0; oy < window->output_height; oy++) {
         const int32_t top = (oy * window->stride_height) - window->pad_top;
