@@ -1,4 +1,4 @@
-"""The C arithmetic against Python's integers, and those against real numbers."""
+"""The C arithmetic, with and without a long multiplication, against Python's integers; those against real numbers."""
 
 from __future__ import annotations
 
@@ -30,11 +30,14 @@ int main(void)
 """
 
 
-def test_requantize_in_c_is_requantize_in_python(tmp_path: Path) -> None:
+@pytest.mark.parametrize("definition", ["-DLONG_MULTIPLY", "-DTINYMLOPS_SHORT_MULTIPLY"])
+def test_requantize_in_c_is_requantize_in_python(tmp_path: Path, definition: str) -> None:
     (tmp_path / "main.c").write_text(MAIN)
     include = f"-I{files('tinymlops.codegen') / 'kernels'}"
     program = tmp_path / "program"
-    subprocess.run(["gcc", *WARNINGS, *SANITIZERS, include, str(tmp_path / "main.c"), "-o", str(program)], check=True)
+    subprocess.run(
+        ["gcc", *WARNINGS, *SANITIZERS, definition, include, str(tmp_path / "main.c"), "-o", str(program)], check=True
+    )
     rng = np.random.default_rng(1)
     edges = np.array([-(2**31), -(2**31) + 1, -(2**30), -1, 0, 1, 2**16 - 1, 2**16, 2**30, 2**31 - 1])
     values = np.concatenate([np.repeat(edges, 400), rng.integers(-(2**31), 2**31, 20_000)])

@@ -34,10 +34,29 @@ static inline int32_t tinymlops_divide_by_power_of_two(int32_t value, int32_t ex
 }
 
 /* a * b / 2^31, to nearest, halves up. Never both INT32_MIN: multipliers are not negative. */
+#if defined(__ARM_ARCH_6M__) || defined(TINYMLOPS_SHORT_MULTIPLY)
+/* The multiplier of these cores gives 32 bits alone: four products of halves cost less than a 64-bit product. */
+__attribute__((noinline, unused)) static int32_t tinymlops_doubling_high_multiply(int32_t a, int32_t b)
+{
+    const uint32_t a_low = (uint32_t)a & 0xFFFFU;
+    const uint32_t b_low = (uint32_t)b & 0xFFFFU;
+    const int32_t a_high = a >> 16;
+    const int32_t b_high = b >> 16;
+    const uint32_t low = a_low * b_low;
+    const int32_t cross_a = a_high * (int32_t)b_low;
+    const int32_t cross_b = (int32_t)a_low * b_high;
+    const uint32_t middle = (low >> 16) + ((uint32_t)cross_a & 0xFFFFU) + ((uint32_t)cross_b & 0xFFFFU);
+    const int32_t high = (a_high * b_high) + (cross_a >> 16) + (cross_b >> 16) + (int32_t)(middle >> 16);
+    /* Bits 31 to 62 of the product, and bit 30 to round by. */
+    const uint32_t from_bit_31 = ((uint32_t)high << 1) | ((middle >> 15) & 1U);
+    return (int32_t)(from_bit_31 + ((middle >> 14) & 1U));
+}
+#else
 static inline int32_t tinymlops_doubling_high_multiply(int32_t a, int32_t b)
 {
     return (int32_t)((((int64_t)a * b) + (INT64_C(1) << 30)) >> 31);
 }
+#endif
 
 /* value * multiplier * 2^(shift - 31), rounded twice as the reference does; shift -31 to 30. */
 static inline int32_t tinymlops_requantize(int32_t value, int32_t multiplier, int32_t shift)
