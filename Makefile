@@ -38,8 +38,10 @@ check: install ## Lint, types, import rules and unit tests: under a minute
 	$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports
 	$(BIN)/pytest tests/unit -q -n 2 --no-header
 
-bench: install engine ## Ratios: flow and plain script, repository, agent and bare interpreter, gateway, a thousand devices
+bench: install engine ## Ratios: flow, kernels, calibration, repository, agent, gateway, a thousand devices
 	$(BIN)/python bench/build.py
+	$(BIN)/python bench/kernels.py
+	$(BIN)/python bench/calibration.py
 	$(BIN)/python bench/releases.py
 	$(BIN)/python bench/agent.py
 	$(BIN)/python bench/gateway.py

@@ -1,5 +1,6 @@
 #!/bin/sh
-# What the full tests need besides Python packages: a container engine, a browser, a data set, PostgreSQL and systemd's checker.
+# What the full tests need besides Python packages: a container engine, a browser, a data set, PostgreSQL, systemd's
+# checker, and the compilers that exported C is tried with. (Devices are measured with those of their own image.)
 set -eu
 
 missing=""
@@ -7,6 +8,10 @@ missing=""
 [ -d /usr/share/datasets/fashion-mnist ] || missing="$missing dataset-fashion-mnist"
 command -v systemd-analyze >/dev/null || missing="$missing systemd"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+[ -x /usr/bin/gcc ] && [ -e /usr/include/stdio.h ] || missing="$missing gcc libc6-dev"
+[ -x /usr/bin/cmake ] || missing="$missing cmake make"
+[ -x /usr/bin/arm-none-eabi-gcc ] || missing="$missing gcc-arm-none-eabi"
+[ -d /usr/lib/arm-none-eabi/newlib ] || missing="$missing libnewlib-arm-none-eabi"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         echo "The tests need Debian's packages$missing: install them, then run this again." >&2

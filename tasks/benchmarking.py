@@ -59,7 +59,15 @@ def prepare_device(profile: DeviceProfile) -> str:
     tags=["docker"],
     retries=1,
     retry_condition_fn=lambda _task, _run, state: isinstance(state.result(raise_on_failure=False), EngineError),
-    cache_key_fn=content_key("devices", "benchmarking.py", "evaluation.py", "model_file.py", packages=("numpy",)),
+    cache_key_fn=content_key(
+        "codegen",
+        "devices",
+        "benchmarking.py",
+        "evaluation.py",
+        "measurement.py",
+        "model_file.py",
+        packages=("numpy", "bakenn", "ethos-u-vela"),
+    ),
     persist_result=True,
 )
 def benchmark(workload: WorkloadFacts, variant: Variant, profile: DeviceProfile, image: str) -> Measurement:

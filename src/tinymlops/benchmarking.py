@@ -12,7 +12,9 @@ import numpy as np
 from tinymlops.devices.backend import Backend, Progress, Run, silent
 from tinymlops.devices.engine import Engine
 from tinymlops.devices.linux import LinuxBackend
+from tinymlops.devices.microcontroller import MicrocontrollerBackend
 from tinymlops.devices.native import NativeBackend
+from tinymlops.devices.npu import NpuBackend
 from tinymlops.devices.operators import refuse
 from tinymlops.devices.profile import DeviceProfile
 from tinymlops.devices.runtimes import RuntimeTable, load_runtime
@@ -61,8 +63,23 @@ class Workbench:
             engine = Engine.connect()
             engine.sweep()
         except (EngineError, SetupError) as error:
-            return cls({"linux": NativeBackend(timeout_s, because=error.cause)}, contained=False)
-        return cls({"linux": LinuxBackend(engine, timeout_s)}, contained=True)
+            alone = NativeBackend(timeout_s, because=error.cause)
+            return cls(dict.fromkeys(("linux", "compiled", "microcontroller", "npu"), alone), contained=False)
+        return cls.contain(engine, timeout_s)
+
+    @classmethod
+    def contain(cls, engine: Engine, timeout_s: float = 300.0) -> Workbench:
+        """Every kind of device, in the containers of ``engine``."""
+        compiled = MicrocontrollerBackend(engine, timeout_s)
+        return cls(
+            {
+                "linux": LinuxBackend(engine, timeout_s),
+                "compiled": compiled,
+                "microcontroller": compiled,
+                "npu": NpuBackend(compiled, timeout_s),
+            },
+            contained=True,
+        )
 
     def backend(self, profile: DeviceProfile) -> Backend:
         """The backend for ``profile``.
@@ -138,7 +155,7 @@ def _outcome(run: Run, model: ModelFile, profile: DeviceProfile, facts: VariantF
     measurement = Measurement(
         variant=facts,
         device=profile.name,
-        runtime=label(runtime, profile),
+        runtime=run.runtime or label(runtime, profile),
         status=run.status,
         reason=run.reason,
         outputs_sha256=sha256(run.outputs) if run.status is Status.OK else "",

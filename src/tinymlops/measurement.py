@@ -101,25 +101,59 @@ class Scores(msgspec.Struct, frozen=True):
     test: float
 
 
+class OperatorCost(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where the instructions of an inference go: one operator of the model.
+
+    Attributes:
+        index: Place in the model.
+        operator: TFLite's name, such as ``"CONV_2D"``.
+        layer: Name of the tensor that it computes, as the converter called it.
+        kernel: C function that does it, or ``"none"`` where memory is only renamed.
+        macs: Multiply-accumulates per inference.
+        instructions: Executed per inference, mean over all inputs.
+        classes: The same by class: arithmetic, load, store, multiply, divide, branch, vector.
+    """
+
+    index: int
+    operator: str
+    layer: str
+    kernel: str
+    macs: int
+    instructions: float
+    classes: dict[str, float] = {}
+
+    @property
+    def per_mac(self) -> float | None:
+        """Instructions for each multiply-accumulate, or None where there are none."""
+        return self.instructions / self.macs if self.macs else None
+
+
 class Measurement(msgspec.Struct, frozen=True, omit_defaults=True):
     """Variant × device.
 
     Attributes:
         variant: The variant that ran.
         device: Name of the device profile.
-        runtime: Interpreter, version and kernel set, for example ``"litert 2.3.0, xnnpack"``.
+        runtime: Interpreter or code generator, version and kernel set, for example ``"litert 2.3.0, xnnpack"``.
         status: How it ended.
         reason: Why it did not end well, one sentence; empty when ``status`` is ``OK``.
         scores: The workload's metric from the device's own outputs, or None without a data set.
         outputs_sha256: Digest of the raw output bytes over the whole input, or empty.
         instructions: Executed per inference, exact and repeatable.
-        latency_p50: Median wall-clock time per inference; only where the CPU is the device's own.
+        latency_p50: Median wall-clock time per inference where the CPU is the device's own; elsewhere only a calibrated
+            or estimated time, and never that of an emulator.
         latency_p95: 95th percentile of the same.
-        peak_memory: Peak resident memory of the process that ran the model.
+        peak_memory: Peak resident memory of the process that ran the model; on a microcontroller the RAM that the model
+            needs: initialized and zeroed data (arena and buffers) and the stack at its deepest.
         model_memory: What of that loading and running this model added.
         runtime_bytes: Size of the interpreter with what it needs, on disk.
         energy: Per inference.
         image: Content tag of the container image that measured, or empty when it ran natively.
+        flash: Code and constants that go into flash, where the model is compiled in.
+        arena: Part of ``peak_memory`` that holds activations and what kernels work in.
+        stack: Part of ``peak_memory``: the deepest use, seen by painting.
+        npu_share: Fraction of the operators that an accelerator takes; the rest runs on the CPU beside it.
+        operators: Where the instructions go, in the order they run; empty where nobody counts them apart.
     """
 
     variant: VariantFacts
@@ -137,6 +171,12 @@ class Measurement(msgspec.Struct, frozen=True, omit_defaults=True):
     runtime_bytes: Figure | None = None
     energy: Figure | None = None
     image: str = ""
+    # New fields go to the end and have a default: results stored before are read with it.
+    flash: Figure | None = None
+    arena: Figure | None = None
+    stack: Figure | None = None
+    npu_share: Figure | None = None
+    operators: tuple[OperatorCost, ...] = ()
 
     @property
     def model_bytes(self) -> int:

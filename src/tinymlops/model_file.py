@@ -127,7 +127,7 @@ class ModelFile:
         Raises:
             ModelFileError: A kernel's bytes do not fit its shape.
         """
-        return _guarded(self.source, lambda: tuple(_Walk(self.content).weights()))
+        return guarded(self.source, lambda: tuple(Walk(self.content).weights()))
 
 
 def read_model(content: bytes, source: str) -> ModelFile:
@@ -147,11 +147,15 @@ def read_model(content: bytes, source: str) -> ModelFile:
             else f"{source} is empty",
             "give the .tflite file that the converter wrote",
         )
-    return _guarded(source, lambda: _read(_Walk(content), source))
+    return guarded(source, lambda: _read(Walk(content), source))
 
 
-def _guarded(source: str, read: Callable[[], _T]) -> _T:
-    """``read()``, with whatever nonsense in the bytes raises turned into one sentence."""
+def guarded(source: str, read: Callable[[], _T]) -> _T:
+    """``read()``, with whatever nonsense in the bytes raises turned into one sentence.
+
+    Raises:
+        ModelFileError: The bytes are nonsense.
+    """
     try:
         return read()
     except _NONSENSE as error:
@@ -161,7 +165,7 @@ def _guarded(source: str, read: Callable[[], _T]) -> _T:
         ) from error
 
 
-def _read(walk: _Walk, source: str) -> ModelFile:
+def _read(walk: Walk, source: str) -> ModelFile:
     graphs = list(walk.graphs())
     first = graphs[0]
     operators = Counter(code for graph in graphs for code in walk.codes_used(graph))
@@ -188,7 +192,7 @@ def _names() -> tuple[dict[int, str], dict[int, str]]:
     return operators, types
 
 
-class _Walk:
+class Walk:
     """Walks the flatbuffer. Every length is checked against the file's size before anything is made of it."""
 
     def __init__(self, content: bytes) -> None:
@@ -221,7 +225,8 @@ class _Walk:
         for i in self._bounded(graph.TensorsLength(), "tensors"):
             yield self._present(graph.Tensors(i), "tensor")
 
-    def _tensor(self, graph: Any, index: int) -> Any:
+    def tensor(self, graph: Any, index: int) -> Any:
+        """One tensor by its number."""
         if not 0 <= index < graph.TensorsLength():
             raise ValueError(f"tensor {index} does not exist")
         return self._present(graph.Tensors(index), "tensor")
@@ -233,7 +238,8 @@ class _Walk:
             raise ValueError(f"tensor type {tensor.Type()} does not exist")
         return _DTYPES.get(name, name.lower())
 
-    def _shape(self, tensor: Any) -> tuple[int, ...]:
+    def shape(self, tensor: Any) -> tuple[int, ...]:
+        """Sides of a tensor; a dynamic side is -1."""
         signature = tensor.ShapeSignatureLength() > 0
         length, get = (
             (tensor.ShapeSignatureLength, tensor.ShapeSignature) if signature else (tensor.ShapeLength, tensor.Shape)
@@ -245,12 +251,13 @@ class _Walk:
             raise ValueError(f"a tensor of shape {shape}")
         return shape
 
-    def _name(self, raw: bytes | None) -> str:
+    def text(self, raw: bytes | None) -> str:
+        """A name, cut to a sane length."""
         return (raw or b"")[:_MAX_NAME_BYTES].decode("utf-8", errors="replace")
 
     def spec(self, graph: Any, index: int) -> TensorSpec:
         """An input or output."""
-        tensor = self._tensor(graph, index)
+        tensor = self.tensor(graph, index)
         quantization = tensor.Quantization()
         scale, zero_point = 0.0, 0
         if quantization is not None and quantization.ScaleLength() == 1:
@@ -258,7 +265,7 @@ class _Walk:
             zero_point = int(quantization.ZeroPoint(0)) if quantization.ZeroPointLength() else 0
         if not (math.isfinite(scale) and scale >= 0):
             raise ValueError(f"a tensor with scale {scale}")
-        return TensorSpec(self._name(tensor.Name()), self._shape(tensor), self.dtype(tensor), scale, zero_point)
+        return TensorSpec(self.text(tensor.Name()), self.shape(tensor), self.dtype(tensor), scale, zero_point)
 
     def codes(self) -> list[tuple[str, int, bool]]:
         """Operator codes: name, version, custom."""
@@ -271,7 +278,7 @@ class _Walk:
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         name = _names()[0].get(number, f"operator {number}")
         custom = name == "CUSTOM"
-        return (self._name(code.CustomCode()) if custom else name, code.Version(), custom)
+        return (self.text(code.CustomCode()) if custom else name, code.Version(), custom)
 
     def operators(self, graph: Any) -> Iterator[Any]:
         """Operators of a subgraph, in the order they run."""
@@ -281,9 +288,10 @@ class _Walk:
     def codes_used(self, graph: Any) -> Iterator[tuple[str, int, bool]]:
         """The code of every operator of a subgraph."""
         codes = self.codes()
-        return (codes[self._code_index(operator, codes)] for operator in self.operators(graph))
+        return (codes[self.code_index(operator, codes)] for operator in self.operators(graph))
 
-    def _code_index(self, operator: Any, codes: list[tuple[str, int, bool]]) -> int:
+    def code_index(self, operator: Any, codes: list[tuple[str, int, bool]]) -> int:
+        """Place of an operator's code in ``codes``."""
         index = int(operator.OpcodeIndex())
         if index >= len(codes):
             raise ValueError(f"operator code {index} does not exist")
@@ -295,19 +303,19 @@ class _Walk:
         for graph in self.graphs():
             stored, seen = {}, set()
             for operator in self.operators(graph):
-                name = codes[self._code_index(operator, codes)][0]
+                name = codes[self.code_index(operator, codes)][0]
                 if name == "DEQUANTIZE":
                     stored[operator.Outputs(0)] = operator.Inputs(0)
                 if name not in _OUTPUT_CHANNEL_AXIS or operator.InputsLength() < 2:
                     continue
                 index = stored.get(operator.Inputs(1), operator.Inputs(1))
-                tensor = self._tensor(graph, index)
-                values = None if index in seen else self._constant(tensor)
+                tensor = self.tensor(graph, index)
+                values = None if index in seen else self.constant(tensor)
                 seen.add(index)
                 if values is not None:
-                    yield WeightTensor(self._name(tensor.Name()), name, values, _OUTPUT_CHANNEL_AXIS[name])
+                    yield WeightTensor(self.text(tensor.Name()), name, values, _OUTPUT_CHANNEL_AXIS[name])
 
-    def _constant(self, tensor: Any) -> np.ndarray[Any, Any] | None:
+    def constant(self, tensor: Any) -> np.ndarray[Any, Any] | None:
         """Values of a constant tensor in its stored shape; None where they are computed."""
         if not 0 < tensor.Buffer() < self.model.BuffersLength():
             return None
@@ -318,7 +326,7 @@ class _Walk:
             raw = buffer.DataAsNumpy().tobytes()
         if not raw:
             return None
-        shape, dtype = self._shape(tensor), self.dtype(tensor)
+        shape, dtype = self.shape(tensor), self.dtype(tensor)
         values = _unpack_int4(raw) if dtype == "int4" else np.frombuffer(raw, dtype)
         return values[: math.prod(shape)].reshape(shape)
 

@@ -78,3 +78,21 @@ def test_a_misspelt_key_in_a_profile_names_the_right_one(int8: Path, tmp_path: P
     ended = benchmark(int8, str(tmp_path / "mine.toml"), native=True)
     assert ended.returncode == 6
     assert "memory_mib" in ended.stderr
+
+
+@pytest.mark.docker
+def test_per_operator_shows_where_the_instructions_go(int8: Path) -> None:
+    ended = benchmark(int8, "nucleo-l4r5zi", "--per-operator")
+    assert ended.returncode == 0, ended.stderr
+    assert "FULLY_CONNECTED" in ended.stdout
+    assert "per MAC" in ended.stdout
+    assert "more instructions lie between the operators" in ended.stdout
+    assert "latency p50" not in ended.stdout
+    assert "cycles an instruction from MLPerf Tiny" in " ".join(ended.stdout.split())
+
+
+@pytest.mark.docker
+def test_a_device_with_an_interpreter_says_that_it_does_not_count_operators(int8: Path) -> None:
+    ended = benchmark(int8, "raspberry-pi-5", "--per-operator")
+    assert ended.returncode == 0, ended.stderr
+    assert "raspberry-pi-5 does not count operators apart" in ended.stdout

@@ -33,7 +33,8 @@ from tinymlops.model_file import read_model
 MODEL = dense(256, 64)
 GATEWAY = load_profile("x86-gateway")
 ZERO = load_profile("raspberry-pi-zero-2")
-NAMES = [profile.name for profile in profiles()]
+LINUX = [profile for profile in profiles() if profile.kind == "linux"]
+NAMES = [profile.name for profile in LINUX]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def engine() -> Engine:
 @pytest.fixture(scope="module")
 def bench(engine: Engine) -> Workbench:
     opened = Workbench({"linux": LinuxBackend(engine, timeout_s=120)}, contained=True)
-    for profile in profiles():
+    for profile in LINUX:
         opened.prepare(profile, print)
     return opened
 

@@ -70,15 +70,30 @@ def test_a_variant_inside_every_budget_fits() -> None:
 def test_each_broken_budget_is_told_with_both_numbers() -> None:
     budgets = Budgets(flash_kib=10, ram_kib=50, instructions=500_000)
     assert fits(measurement(), budgets) == (
-        "needs 48.8 of 10.0 KiB flash",
-        "needs 60.0 of 50.0 KiB RAM",
+        "needs 50,000 B of 10,240 B flash",
+        "needs 61,440 B of 51,200 B RAM",
         "needs 1,000,000 of 500,000 instructions",
+    )
+
+
+def test_a_board_with_megabytes_is_told_in_kib_and_a_small_one_in_bytes() -> None:
+    one = msgspec.structs.replace(measurement(), peak_memory=Figure(69_136, "B"))
+    assert fits(one, Budgets(ram_kib=64)) == ("needs 69,136 B of 65,536 B RAM",)
+    large = msgspec.structs.replace(one, peak_memory=Figure(3 * 1024**2, "B"))
+    assert fits(large, Budgets(ram_kib=2048)) == ("needs 3,072.0 of 2,048.0 KiB RAM",)
+
+
+def test_compiled_code_and_its_stack_are_held_against_what_they_take() -> None:
+    one = msgspec.structs.replace(measurement(), flash=Figure(70_000, "B"), stack=Figure(5000, "B"))
+    assert fits(one, Budgets(flash_kib=64, stack_kib=4)) == (
+        "needs 70,000 B of 65,536 B flash",
+        "needs 5,000 B of 4,096 B stack",
     )
 
 
 def test_a_figure_that_includes_the_emulator_says_so_in_the_reason() -> None:
     noted = msgspec.structs.replace(measurement(), peak_memory=Figure(2048, "B", note="includes the emulator"))
-    assert fits(noted, Budgets(ram_kib=1)) == ("needs 2.0 of 1.0 KiB RAM (includes the emulator)",)
+    assert fits(noted, Budgets(ram_kib=1)) == ("needs 2,048 B of 1,024 B RAM (includes the emulator)",)
 
 
 def test_latency_is_compared_in_one_unit() -> None:
@@ -220,7 +235,7 @@ def test_what_does_not_fit_is_listed_with_its_reasons_and_not_chosen() -> None:
     ]
     chosen = select(found, profile(budgets=Budgets(ram_kib=64)))
     assert chosen.recipe == "small"
-    assert chosen.rejected["big"] == ("needs 100.0 of 64.0 KiB RAM",)
+    assert chosen.rejected["big"] == ("needs 102,400 B of 65,536 B RAM",)
     assert chosen.rejected["blind"][0].startswith("no validation score")
     assert chosen.front == ("small",)
     assert chosen.runner_up is None

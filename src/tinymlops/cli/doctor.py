@@ -72,7 +72,17 @@ def _python() -> Finding:
 def _packages() -> Finding:
     from importlib.util import find_spec
 
-    wanted = ("tensorflow", "tf_keras", "tensorflow_model_optimization", "prefect", "mlflow", "docker", "seglearn")
+    wanted = (
+        "tensorflow",
+        "tf_keras",
+        "tensorflow_model_optimization",
+        "prefect",
+        "mlflow",
+        "docker",
+        "seglearn",
+        "bakenn",
+        "ethosu",
+    )
     missing = [name for name in wanted if find_spec(name) is None]
     return Finding(
         "Python packages", not missing, f"missing {', '.join(missing)}" if missing else "all there", "make install"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+import msgspec
 
 
 @click.command()
@@ -35,21 +36,28 @@ def devices(name: str | None) -> None:
     table = Table(Column("device", no_wrap=True), "what it is", "CPU", "cores", "memory", "runtime")
     for profile in profiles():
         runtime = f"{profile.runtime.name}, {profile.runtime.kernels}"
-        memory = f"{profile.memory_mib} MiB"
-        table.add_row(profile.name, profile.title, profile.cpu, f"{profile.cores:g}", memory, runtime)
+        table.add_row(profile.name, profile.title, profile.cpu, f"{profile.cores:g}", profile.memory, runtime)
     console.stdout().print(table)
 
 
 def _details(profile: object) -> object:
     """Every field of a profile as a two-column table."""
-    import msgspec
     from rich.table import Table
 
     table = Table("field", "value", title=getattr(profile, "title", None))
     for field, value in msgspec.structs.asdict(profile).items():  # type: ignore[arg-type]
         if isinstance(value, msgspec.Struct):
             for inner, content in msgspec.structs.asdict(value).items():
-                table.add_row(f"{field}.{inner}", "no limit" if content is None else str(content))
+                table.add_row(f"{field}.{inner}", "no limit" if content is None else _text(content))
         else:
-            table.add_row(field, "\n".join(value) if isinstance(value, tuple) else str(value))
+            table.add_row(field, _text(value))
     return table
+
+
+def _text(value: object) -> str:
+    """A field for people: one line for each part."""
+    if isinstance(value, tuple):
+        return "\n".join(map(_text, value))
+    if isinstance(value, msgspec.Struct):
+        return ", ".join(f"{name} {part}" for name, part in msgspec.structs.asdict(value).items() if part is not None)
+    return "" if value is None else str(value)

@@ -13,6 +13,7 @@ from tinymlops.cli.agent import agent
 from tinymlops.cli.benchmark import benchmark
 from tinymlops.cli.build import build
 from tinymlops.cli.doctor import doctor
+from tinymlops.cli.export import export
 from tinymlops.cli.fleet import fleet
 from tinymlops.cli.gateway import gateway
 from tinymlops.cli.keys import keys
@@ -36,6 +37,7 @@ def cli(debug: bool) -> None:
 COMMANDS = (
     build,
     benchmark,
+    export,
     keys,
     release,
     releases,

@@ -9,7 +9,7 @@ import msgspec
 
 from tinymlops.devices.profile import DeviceProfile
 from tinymlops.devices.runtimes import RuntimeTable
-from tinymlops.measurement import Figure, Status
+from tinymlops.measurement import Figure, OperatorCost, Status
 
 Progress = Callable[[str], None]
 
@@ -34,6 +34,12 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     peak_memory: Figure | None = None
     model_memory: Figure | None = None
     runtime_bytes: Figure | None = None
+    energy: Figure | None = None
+    flash: Figure | None = None
+    arena: Figure | None = None
+    stack: Figure | None = None
+    npu_share: Figure | None = None
+    operators: tuple[OperatorCost, ...] = ()
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +52,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         layout: Of the outputs of one row, in order.
         figures: What was counted and timed.
         image: Content tag of the image that ran, or empty.
+        runtime: What ran, with version and kernel set, where that is known only afterwards; else empty.
     """
 
     status: Status
@@ -54,6 +61,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     layout: tuple[TensorLayout, ...] = ()
     figures: Figures = Figures()
     image: str = ""
+    runtime: str = ""
 
 
 class Backend(Protocol):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from tinymlops.devices.backend import Progress
 from tinymlops.devices.bases import Base, bases
@@ -21,6 +22,13 @@ from tinymlops.project import project_root, state_folder
 EMULATORS = {"amd64": "x86_64", "arm64": "aarch64", "armhf": "arm"}
 _WHEEL_MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "armhf": "armv7l"}
 _GLIBC_MINORS = range(17, 37)  # what Debian 12's C library can load
+
+
+class Tagged(Protocol):
+    """Something that images are made of, and named by."""
+
+    def tag(self, base: str) -> str:
+        """Name of the image that starts from ``base``."""
 
 
 @dataclass(frozen=True)
@@ -73,20 +81,20 @@ def ensure_image(engine: Engine, architecture: str, runtime: str, on_progress: P
         SetupError: This machine lacks what building takes.
     """
     recipe = recipe_of(architecture, runtime)
-    ready = _ready(engine, recipe)
-    if ready:
-        return ready
-    with _one_at_a_time():
-        return _ready(engine, recipe) or _build(engine, recipe, on_progress)
+    found = ready(engine, recipe)
+    if found:
+        return found
+    with one_at_a_time():
+        return ready(engine, recipe) or _build(engine, recipe, on_progress)
 
 
-def _ready(engine: Engine, recipe: Recipe) -> str:
+def ready(engine: Engine, recipe: Tagged) -> str:
     """The tag of the image if it was built before, on whichever base."""
     return next((tag for base in bases() if engine.has_image(tag := recipe.tag(base.tag))), "")
 
 
 def _build(engine: Engine, recipe: Recipe, on_progress: Progress) -> str:
-    base = _first_base(engine, on_progress)
+    base = first_base(engine, on_progress)
     tag = recipe.tag(base.tag)
     with tempfile.TemporaryDirectory(prefix="tinymlops-image-") as name:
         context = Path(name)
@@ -103,7 +111,7 @@ def _build(engine: Engine, recipe: Recipe, on_progress: Progress) -> str:
     return tag
 
 
-def _first_base(engine: Engine, on_progress: Progress) -> Base:
+def first_base(engine: Engine, on_progress: Progress) -> Base:
     """The first base that is there, else the first that can be had."""
     here = [base for base in bases() if engine.has_image(base.tag)]
     return here[0] if here else next(base for base in bases() if base.obtain(engine, on_progress))
@@ -129,7 +137,7 @@ def fetch_wheels(requirements: Path, architecture: str, target: Path) -> None:
 
 
 @contextmanager
-def _one_at_a_time() -> Iterator[None]:
+def one_at_a_time() -> Iterator[None]:
     """Holds other processes back while an image is built."""
     path = state_folder() / "images.lock"
     path.parent.mkdir(parents=True, exist_ok=True)

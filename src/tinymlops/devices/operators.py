@@ -11,6 +11,9 @@ _FEEDABLE = frozenset(
     {"float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool"}
 )
 
+_OF_INT8_MODELS = frozenset({"int8", "int32", "int64", "bool"})
+"""Activations and weights, biases, shapes and indices."""
+
 
 def refuse(model: ModelFile, profile: DeviceProfile, runtime: RuntimeTable) -> tuple[Status, str]:
     """Why ``profile`` can't run ``model``: a status and a sentence, or ``OK`` and nothing."""
@@ -26,14 +29,24 @@ def check_types(model: ModelFile, profile: DeviceProfile) -> str:
     strange = sorted({tensor.dtype for tensor in (*model.inputs, *model.outputs)} - _FEEDABLE)
     if strange:
         return f"inputs and outputs of type {', '.join(strange)} can't be fed from numbers"
-    if profile.runtime.int8_only and not model.fully_integer:
-        floats = sorted(kind for kind in model.dtypes if "float" in kind)
-        return f"{profile.title} runs fully integer models only, and this one has {', '.join(floats)} tensors"
+    return _check_int8(model) if profile.runtime.int8_only else ""
+
+
+def _check_int8(model: ModelFile) -> str:
+    """Why ``model`` is not int8 throughout, from end to end, or nothing."""
+    others = sorted(model.dtypes - _OF_INT8_MODELS)
+    if others:
+        return f"only int8 models run here, and this one has {', '.join(others)} tensors"
+    for tensor in (*model.inputs, *model.outputs):
+        if tensor.dtype != "int8" or not tensor.scale:
+            return f"only int8 models run here, and {tensor.name!r} is {tensor.dtype} with a scale of {tensor.scale:g}"
     return ""
 
 
 def check_operators(model: ModelFile, runtime: RuntimeTable) -> str:
     """Which operators of ``model`` the runtime lacks, one sentence, or nothing."""
+    if runtime.generated:
+        return ""
     missing = [words for operator in model.operators if (words := _lack(operator, runtime))]
     return f"{runtime.title} has no {', no '.join(missing)}" if missing else ""
 

@@ -24,15 +24,17 @@ class RuntimeTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         operators: Built-in operator to the newest version that the interpreter accepts (``infra/runtimes/probe.py``
             asks the interpreter itself).
         custom_operators: Custom codes that it resolves.
+        generated: True where models become C: there is no table, the generator itself knows what it can do.
     """
 
     name: str
     title: str
     package: str
     version: str
-    module: str
+    module: str = ""
     operators: dict[str, int] = {}
     custom_operators: tuple[str, ...] = ()
+    generated: bool = False
 
 
 def load_runtime(name: str) -> RuntimeTable:

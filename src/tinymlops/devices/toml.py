@@ -49,7 +49,7 @@ def _advice(message: str, kind: type[msgspec.Struct]) -> str:
 def _fields_at(kind: Any, where: list[str]) -> list[str]:
     """Names of the fields of the struct that lies at the dotted path ``where`` inside ``kind``."""
     for step in filter(None, where):
-        annotation = {field.name: field.type for field in msgspec.structs.fields(kind)}[step]
+        annotation = {field.name: field.type for field in msgspec.structs.fields(kind)}[step.partition("[")[0]]
         kind = next((a for a in (annotation, *get_args(annotation)) if _is_struct(a)), kind)
     return sorted(field.encode_name for field in msgspec.structs.fields(kind))
 

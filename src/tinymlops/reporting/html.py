@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 from importlib import resources
+from typing import Any
 
+from tinymlops.reporting.operators import classes_of, operator_rows, rest_words
 from tinymlops.reporting.tables import reference_line
 from tinymlops.reporting.units import score_text, size_text
 from tinymlops.reporting.values import BuildReport
@@ -29,11 +31,25 @@ def report_html(report: BuildReport, pareto_png: bytes) -> bytes:
         report=report,
         recipes=recipe_rows(report),
         views=device_views(report),
+        profiles=_operator_profiles(report),
         reference_line=reference_line(report),
         weak=_weaker_than_reference(report),
         picture=base64.b64encode(pareto_png).decode("ascii"),
     )
     return page.encode()
+
+
+def _operator_profiles(report: BuildReport) -> list[dict[str, Any]]:
+    """For each device that counts operators apart, the rows of the variant selected for it."""
+    found: list[dict[str, Any]] = []
+    for view in device_views(report):
+        chosen = view.selected.facts.recipe if view.selected else ""
+        for measurement in report.of_device(view.profile.name):
+            if measurement.variant.recipe == chosen and measurement.operators:
+                rows, classes = operator_rows(measurement), classes_of(measurement)
+                about = {"title": view.profile.title, "recipe": chosen, "runtime": measurement.runtime}
+                found.append({**about, "rows": rows, "classes": classes, "rest": rest_words(measurement)})
+    return found
 
 
 def _weaker_than_reference(report: BuildReport) -> bool:

@@ -161,8 +161,9 @@ def _widen(panel: Any) -> None:
 
 def _cost_label(view: DeviceView, report: BuildReport) -> str:
     figures = [f for m in report.of_device(view.profile.name) if (f := time_cost(m))]
-    said = {_UNITS.get(f.unit, f.unit) for f in figures} - {view.time_name} | {str(f.provenance) for f in figures}
-    return f"{view.time_name} per inference ({', '.join(sorted(said)) or 'no figure'})"
+    name = view.header(view.time_name)
+    said = {_UNITS.get(f.unit, f.unit) for f in figures} - {name} | {str(f.provenance) for f in figures}
+    return f"{name} per inference ({', '.join(sorted(said)) or 'no figure'})"
 
 
 def _tick(value: float, _position: int) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+_SHOWN = ("flash", "peak RAM", "on NPU")
 _MARKS = {Provenance.CALIBRATED: "≈", Provenance.ESTIMATED: "~"}
 _LEGEND = (
     "★ selected, ● on the Pareto front. Every figure was measured in this run, "
@@ -49,7 +50,7 @@ def markdown_tables(report: BuildReport) -> str:
     for view in device_views(report):
         notes = _Notes()
         parts.append(f"## {_md(view.profile.title)}")
-        parts.append(_md_table(_device_head(view), [_device_cells(row, view.time_name, notes) for row in view.rows]))
+        parts.append(_md_table(_device_head(view), [_device_cells(row, _shown(view), notes) for row in view.rows]))
         parts.append("\n".join(f"- {_md(line)}" for line in (*notes.lines(), *_selection_lines(view))))
     return "\n\n".join([*parts, _LEGEND, *([_md(report.credit)] if report.credit else [])]) + "\n"
 
@@ -90,12 +91,17 @@ def _failure_cells(report: BuildReport) -> list[tuple[str, ...]]:
 
 
 def _device_head(view: DeviceView) -> tuple[str, ...]:
-    return ("", "recipe", "validation", "test", view.time_name, "peak RAM", "fits, or why not")
+    return ("", "recipe", "validation", "test", *map(view.header, _shown(view)), "fits, or why not")
 
 
-def _device_cells(row: DeviceRow, time_name: str, notes: _Notes) -> tuple[str, ...]:
+def _shown(view: DeviceView) -> tuple[str, ...]:
+    """The figures that a narrow table has room for; the page has all."""
+    return (view.time_name, *(name for name in _SHOWN if name in view.columns or name == "peak RAM"))
+
+
+def _device_cells(row: DeviceRow, shown: tuple[str, ...], notes: _Notes) -> tuple[str, ...]:
     sign = "★" if row.selected else "●" if row.on_front else ""
-    figures = (notes.mark(row.figures[time_name]), notes.mark(row.figures["peak RAM"]))
+    figures = tuple(notes.mark(row.figures[name]) for name in shown)
     # The gate's words stand in the table of recipes: twelve recipes on four devices need not repeat them.
     verdict = row.verdict.replace(f"accuracy gate: {row.facts.vetoed}", "vetoed, see the recipes")
     return (sign, row.facts.recipe, row.validation, row.test, *figures, verdict)
@@ -148,11 +154,11 @@ def _recipe_table(report: BuildReport) -> Table:
 
 
 def _device_table(view: DeviceView, metric: str, notes: _Notes) -> Table:
-    where = f"{view.profile.cpu}, emulated" if view.profile.emulated else "this machine's own CPU"
-    table = _table(f"{view.profile.title} · {where} · {metric}", _device_head(view), right=range(2, 6))
+    head = _device_head(view)
+    table = _table(f"{view.profile.title} · {view.cpu} · {metric}", head, right=range(2, len(head) - 1))
     for row in view.rows:
         style = "bold green" if row.selected else "dim" if row.reasons else ""
-        _add(table, _device_cells(row, view.time_name, notes), style=style)
+        _add(table, _device_cells(row, _shown(view), notes), style=style)
     return table
 
 

@@ -34,6 +34,8 @@ def _value_text(figure: Figure) -> str:
         return size_text(figure.value)
     if figure.unit == "instructions":
         return f"{figure.value:,.0f}"
+    if figure.unit == "fraction":
+        return f"{figure.value:.0%}"
     if figure.unit == "us":
         return f"{figure.value / 1000:,.2f} ms" if figure.value >= 1000 else f"{figure.value:,.1f} µs"
     return f"{figure.value:,.1f} {'µJ' if figure.unit == 'uJ' else figure.unit}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from tinymlops.devices.profile import DeviceProfile
-from tinymlops.measurement import Figure, Measurement, VariantFacts
+from tinymlops.measurement import Figure, Measurement, Status, VariantFacts
 from tinymlops.reporting.units import figure_text, score_text
 from tinymlops.reporting.values import BuildReport, RecipeFailure
 from tinymlops.selection import Selection, fits
@@ -16,15 +16,20 @@ FIGURES: dict[str, Callable[[Measurement], Figure | None]] = {
     "latency p50": lambda m: m.latency_p50,
     "latency p95": lambda m: m.latency_p95,
     "instructions": lambda m: m.instructions,
+    "energy": lambda m: m.energy,
+    "flash": lambda m: m.flash,
     "peak RAM": lambda m: m.peak_memory,
     "model adds": lambda m: m.model_memory,
-    "energy": lambda m: m.energy,
+    "arena": lambda m: m.arena,
+    "stack": lambda m: m.stack,
+    "on NPU": lambda m: m.npu_share,
 }
 """The figures of a variant on a device, in the order of their columns."""
 
 _BUDGETS = {
     "flash_kib": "KiB flash",
     "ram_kib": "KiB RAM",
+    "stack_kib": "KiB of it stack",
     "latency_us": "µs per inference",
     "instructions": "instructions",
     "energy_uj": "µJ per inference",
@@ -109,6 +114,18 @@ class DeviceView(msgspec.Struct, frozen=True):
         """What stands for time: median latency where the CPU is the device's own, or else instructions."""
         return "latency p50" if "latency p50" in self.columns else "instructions"
 
+    def header(self, column: str) -> str:
+        """Name over a column: a time that nobody measured has no quantiles."""
+        kinds = {row.figures[column].provenance for row in self.rows if row.figures[column].text}
+        return "latency" if column == "latency p50" and kinds and "measured" not in kinds else column
+
+    @property
+    def cpu(self) -> str:
+        """The core, and whether what is shown was seen on it."""
+        if self.profile.accelerator is not None:
+            return f"{self.profile.accelerator.config}, as Vela estimates it"
+        return f"{self.profile.cpu}, emulated" if self.profile.emulated else "this machine's own CPU"
+
     def shared_note(self, column: str) -> str:
         """The note that all figures of a column carry, which a table then says once; or nothing."""
         notes = {row.figures[column].note for row in self.rows if row.figures[column].text}
@@ -150,10 +167,11 @@ def device_view(report: BuildReport, profile: DeviceProfile) -> DeviceView:
     """The rows of one device, in the order of its measurements."""
     selection = report.selection_of(profile.name)
     own = report.of_device(profile.name)
+    ran = [measurement for measurement in own if measurement.status is Status.OK]
     return DeviceView(
         profile=profile,
         selection=selection,
-        runtimes=tuple({m.runtime: (m.runtime, Cell.of(m.runtime_bytes)) for m in own}.values()),
+        runtimes=tuple({m.runtime: (m.runtime, Cell.of(m.runtime_bytes)) for m in ran or own}.values()),
         columns=tuple(name for name, figure in FIGURES.items() if any(figure(m) for m in own)),
         rows=tuple(_device_row(m, profile, selection) for m in own),
     )

@@ -7,6 +7,7 @@ import msgspec
 from tinymlops.devices.profile import Budgets
 from tinymlops.measurement import Figure, Measurement, Status
 
+_FEW_KIB = 1024.0
 _SCALES = {
     "B": 1.0,
     "KiB": 1024.0,
@@ -44,31 +45,39 @@ def unchecked(measurement: Measurement, budgets: Budgets) -> tuple[str, ...]:
 
 
 class _Limit(msgspec.Struct, frozen=True):
-    """One budget beside the figure that is held against it; ``shown_per`` turns base units into the shown one."""
+    """One budget beside the figure that is held against it, both in base units unless ``per`` says otherwise."""
 
     of: str
     unit: str
     figure: Figure | None
     most: float | None
-    shown_per: float = 1.0
+    per: float = 1.0
 
     def excess(self) -> str:
         if self.figure is None or self.most is None:
             return ""
-        needs = self.figure.value * scale(self.figure) / self.shown_per
+        needs = self.figure.value * scale(self.figure) / self.per
         # Written so that a NaN does not pass.
         if needs <= self.most:
             return ""
-        digits = 1 if self.shown_per != 1.0 or not needs.is_integer() else 0
         note = f" ({self.figure.note})" if self.figure.note else ""
-        return f"needs {needs:,.{digits}f} of {self.most:,.{digits}f} {self.unit}{note}"
+        return f"needs {self._words(needs)}{note}"
+
+    def _words(self, needs: float) -> str:
+        """Both numbers; a device with less than a MiB counts bytes, and so do we."""
+        most, unit = self.most or 0.0, self.unit
+        if self.per != 1.0 and most < _FEW_KIB:
+            return f"{needs * self.per:,.0f} B of {most * self.per:,.0f} B {self.of}"
+        digits = 1 if self.per != 1.0 or not needs.is_integer() else 0
+        return f"{needs:,.{digits}f} of {most:,.{digits}f} {unit}"
 
 
 def _limits(measurement: Measurement, budgets: Budgets) -> tuple[_Limit, ...]:
-    size = Figure(float(measurement.model_bytes), "B")
+    size = measurement.flash or Figure(float(measurement.model_bytes), "B")
     return (
         _Limit("flash", "KiB flash", size, budgets.flash_kib, 1024.0),
         _Limit("RAM", "KiB RAM", measurement.peak_memory, budgets.ram_kib, 1024.0),
+        _Limit("stack", "KiB stack", measurement.stack, budgets.stack_kib, 1024.0),
         _Limit("latency", "µs per inference", measurement.latency_p50, budgets.latency_us),
         _Limit("instruction", "instructions", measurement.instructions, budgets.instructions),
         _Limit("energy", "µJ per inference", measurement.energy, budgets.energy_uj),

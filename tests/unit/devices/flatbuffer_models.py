@@ -102,7 +102,8 @@ def hungry(mebibytes: int) -> bytes:
     return pack(codes, tensors, steps, [np.array([1, count], np.int32), np.array([1], np.int32)], (0, 4))
 
 
-def with_operator(number: int, version: int = 1, custom: str | None = None) -> bytes:
-    """One operator from a float input to a float output; never run."""
-    tensors = [tensor("input", (1, 2), "float32"), tensor("output", (1, 2), "float32")]
+def with_operator(number: int, version: int = 1, custom: str | None = None, dtype: str = "float32") -> bytes:
+    """One operator from one input to one output; never run."""
+    scale = 1.0 if dtype == "int8" else 0.0
+    tensors = [tensor(name, (1, 2), dtype, scale=scale) for name in ("input", "output")]
     return pack([code(number, version, custom)], tensors, [operator(0, (0,), (1,))], [], (0, 1))

@@ -32,10 +32,21 @@ def write(folder: Path, text: str) -> str:
     return str(path)
 
 
-def test_every_profile_of_the_project_loads_and_names_a_runtime_with_operators_and_an_image() -> None:
-    found = profiles()
-    assert [p.name for p in found] == ["raspberry-pi-3-32bit", "raspberry-pi-5", "raspberry-pi-zero-2", "x86-gateway"]
-    for profile in found:
+def test_the_project_has_devices_of_every_kind() -> None:
+    kinds: dict[str, list[str]] = {}
+    for profile in profiles():
+        kinds.setdefault(profile.kind, []).append(profile.name)
+    boards = ["corstone-300", "esp32-c3", "nrf5340", "nucleo-h7a3", "nucleo-l4r5zi", "raspberry-pi-pico"]
+    assert kinds == {
+        "linux": ["raspberry-pi-3-32bit", "raspberry-pi-5", "raspberry-pi-zero-2", "x86-gateway"],
+        "compiled": ["armv7-sbc", "riscv-sbc"],
+        "microcontroller": boards,
+        "npu": ["ethos-u55-128", "ethos-u65-256"],
+    }
+
+
+def test_every_profile_with_an_interpreter_names_a_runtime_with_operators_and_an_image() -> None:
+    for profile in (one for one in profiles() if one.kind == "linux"):
         assert load_runtime(profile.runtime.name).operators["DEPTHWISE_CONV_2D"] >= 3
         assert recipe_of(profile.architecture, profile.runtime.name).sources
         assert profile.emulated == (profile.architecture != "amd64")
@@ -72,6 +83,44 @@ def test_a_faulty_profile_is_one_sentence_about_the_fault(tmp_path: Path, good: 
     assert sentence in str(caught.value)
     assert "board.toml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+POINT = """
+[[calibration.points]]
+task = "kws"
+latency_ms = 1.5
+instructions = 1000
+result = "results.txt"
+"""
+CALIBRATED = f"""{GOOD}
+[calibration]
+source = "somebody"
+link = "https://example.com"
+{POINT * 3}"""
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "sentence"),
+    [
+        ('kind = "linux"', 'kind = "microcontroller"', "budgets.ram_kib must be positive, not 0"),
+        ('kind = "linux"', 'kind = "npu"', "budgets.ram_kib must be positive"),
+        ("ram_kib", "ram_kbi", "did you mean 'ram_kib'"),
+        (POINT * 3, POINT * 2, "calibration needs 3 points, so that each can be left out, not 2"),
+        ("latency_ms = 1.5", "latency_ms = 0.0", "a calibration point is not positive"),
+        ("latency_ms = 1.5", "latency = 1.5", "did you mean 'latency_ms'"),
+    ],
+)
+def test_a_faulty_microcontroller_is_one_sentence_too(tmp_path: Path, good: str, bad: str, sentence: str) -> None:
+    text = CALIBRATED.replace("[budgets]", "[budgets]\nram_kib = 8" if good == "ram_kib" else "[budgets]", 1)
+    with pytest.raises(ProfileError) as caught:
+        load_profile(write(tmp_path, text.replace(good, bad, 1)))
+    assert sentence in str(caught.value)
+
+
+def test_an_accelerator_belongs_to_an_npu(tmp_path: Path) -> None:
+    accelerator = '\n[accelerator]\nconfig = "c"\nsystem = "s"\nmemory_mode = "m"\n'
+    with pytest.raises(ProfileError, match="belongs to kind 'npu'"):
+        load_profile(write(tmp_path, GOOD + accelerator))
 
 
 def test_a_missing_file_is_a_profile_error() -> None:

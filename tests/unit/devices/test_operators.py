@@ -49,5 +49,16 @@ def test_an_int8_only_profile_refuses_a_float_model_and_takes_an_integer_one() -
     profile, runtime = int8_only(), load_runtime("litert-1.4.0")
     status, reason = refuse(read_model(dense(dtype="float32", version=1), "m"), profile, runtime)
     assert status is Status.UNSUPPORTED_TYPE
-    assert reason == "Raspberry Pi Zero 2 W runs fully integer models only, and this one has float32 tensors"
+    assert reason == "only int8 models run here, and this one has float32 tensors"
     assert refuse(read_model(dense(), "m"), profile, runtime) == (Status.OK, "")
+
+
+def test_an_int8_only_profile_wants_int8_at_both_ends() -> None:
+    whole = with_operator(BuiltinOperator.ABS, dtype="int32")
+    status, reason = refuse(read_model(whole, "m"), int8_only(), load_runtime("generated-c"))
+    assert status is Status.UNSUPPORTED_TYPE
+    assert reason == "only int8 models run here, and 'input' is int32 with a scale of 0"
+
+
+def test_a_generator_knows_its_operators_itself() -> None:
+    assert check_operators(read_model(with_operator(BuiltinOperator.ABS), "m"), load_runtime("generated-c")) == ""
