@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import msgspec
 from prefect import task
@@ -10,7 +11,7 @@ from prefect.artifacts import create_table_artifact
 
 from tasks.progress import StepProgress
 from tinymlops.benchmarking import workbench
-from tinymlops.devices.catalogue import load_profile
+from tinymlops.devices.catalogue import load_profile, profiles
 from tinymlops.devices.profile import DeviceProfile
 from tinymlops.errors import ReleaseError
 from tinymlops.manifests import describe, variants_for
@@ -23,6 +24,10 @@ from tinymlops.releases.records import ReleaseRecord
 from tinymlops.wire.device_state import VariantCost
 from tinymlops.wire.manifest import Manifest
 from tinymlops.workloads.catalogue import find_workload, load_workload
+
+
+WITH_AGENT = "linux"
+"""Kind of device that runs the agent, and so can be released to."""
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -45,9 +50,26 @@ class Candidate(msgspec.Struct, frozen=True):
 
 @task(tags=["mlflow"], retries=2, retry_delay_seconds=5)
 def read_registry(workload: str, devices: list[str] | None) -> Registered:
-    """The variants that the registry holds selected."""
+    """The variants that the registry holds selected for devices that can run an agent, unless some are named."""
     name = find_workload(workload).name
-    return read_selected(name, settings=RegistrySettings.from_environment(), devices=devices)
+    _refuse_without_agent(devices or ())
+    found = read_selected(name, settings=RegistrySettings.from_environment(), devices=devices)
+    able = {profile.name for profile in profiles() if profile.kind == WITH_AGENT}
+    kept = {device: selected for device, selected in found.devices.items() if device in able}
+    if not kept:
+        raise ReleaseError(
+            f"no variant of {name} is selected for a device that can run an agent",
+            "build for a Linux device; microcontrollers get their model by `tinymlops export`",
+        )
+    return msgspec.structs.replace(found, devices=kept)
+
+
+def _refuse_without_agent(devices: Iterable[str]) -> None:
+    for device in devices:
+        if load_profile(device).kind != WITH_AGENT:
+            raise ReleaseError(
+                f"{device} can't run an agent", f"use `tinymlops export MODEL.tflite --device {device}` for it"
+            )
 
 
 def choose_variants(registered: Registered) -> tuple[Candidate, ...]:

@@ -81,6 +81,13 @@ def test_the_same_selection_again_is_no_new_release(site: Site) -> None:
     assert site.premises.records().versions("table-of-three") == (1,)
 
 
+def test_a_microcontroller_gets_its_model_in_another_way(site: Site) -> None:
+    refused = site.run("release", TABLE, "--devices", "nucleo-l4r5zi")
+
+    assert refused.returncode == 16
+    assert "nucleo-l4r5zi can't run an agent: use `tinymlops export" in refused.stderr
+
+
 def test_another_build_makes_another_release_with_differences(site: Site) -> None:
     site.build("int8", 8)
 
