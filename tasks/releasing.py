@@ -25,7 +25,6 @@ from tinymlops.wire.device_state import VariantCost
 from tinymlops.wire.manifest import Manifest
 from tinymlops.workloads.catalogue import find_workload, load_workload
 
-
 WITH_AGENT = "linux"
 """Kind of device that runs the agent, and so can be released to."""
 
