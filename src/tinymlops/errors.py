@@ -163,6 +163,12 @@ class ReleaseError(TinyMLOpsError):
     exit_code = 16
 
 
+class QuotaError(TinyMLOpsError):
+    """A metered model that no voucher pays for any more: spent, over, revoked, or none there yet."""
+
+    exit_code = 17
+
+
 def _rebuild(kind: type[UnknownNameError], cause: str, step: str, name: str) -> UnknownNameError:
     error = kind.__new__(kind)
     TinyMLOpsError.__init__(error, cause, step)
