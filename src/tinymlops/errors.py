@@ -17,7 +17,8 @@
     ├── UnreachableError               13   the other side does not answer
     ├── RefusedError                   14   the other side answered, and said no
     ├── NoModelError                   15   a device without any verified model
-    └── ReleaseError                   16   a release or roll-out that can't be made
+    ├── ReleaseError                   16   a release or roll-out that can't be made
+    └── QuotaError                     17   a metered model that no voucher pays for any more
 
 Exit codes are part of the interface: a number is never given to another error.
 """

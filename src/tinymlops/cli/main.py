@@ -15,11 +15,13 @@ from tinymlops.cli.build import build
 from tinymlops.cli.doctor import doctor
 from tinymlops.cli.fleet import fleet
 from tinymlops.cli.gateway import gateway
+from tinymlops.cli.invoice import invoice
 from tinymlops.cli.keys import keys
 from tinymlops.cli.lists import devices, workloads
 from tinymlops.cli.release import release, releases
 from tinymlops.cli.rollout import rollout
 from tinymlops.cli.ui import ui
+from tinymlops.cli.voucher import usage, voucher
 from tinymlops.errors import StorageError, TinyMLOpsError
 
 _INTERRUPTED = 130
@@ -33,7 +35,10 @@ def cli(debug: bool) -> None:
     del debug  # read by main(), which must know it also when click itself fails
 
 
-COMMANDS = (build, benchmark, keys, release, releases, rollout, gateway, fleet, agent, workloads, devices, doctor, ui)
+COMMANDS = (
+    build, benchmark, keys, release, releases, rollout, gateway, fleet, voucher, usage, invoice, agent, workloads,
+    devices, doctor, ui,
+)  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)
 

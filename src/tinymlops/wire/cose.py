@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import cbor2
 import msgspec
 
 from tinymlops.errors import FormatError
+from tinymlops.wire.encoding import refuse_unknown_version
 from tinymlops.wire.identity import verify
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -91,9 +92,7 @@ def decode_cbor(content: bytes, kind: type[T], *, what: str) -> T:
         value = msgspec.convert(cbor2.loads(content), kind)
     except (cbor2.CBORDecodeError, msgspec.ValidationError, RecursionError) as error:
         raise FormatError(f"{what} can't be read ({error})", "ask for it again") from error
-    known: Any = next((field.default for field in msgspec.structs.fields(kind) if field.name == "v"), None)
-    if getattr(value, "v", None) != known:
-        raise FormatError(f"{what} is of a version that this software does not know", "update the older side")
+    refuse_unknown_version(value, kind, what)
     if encode_cbor(value) != content:
         raise FormatError(f"{what} is not in the one form that it may have", "ask for it again")
     return value

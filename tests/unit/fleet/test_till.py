@@ -93,8 +93,13 @@ def test_the_decision_table(shop: Shop) -> None:
     middle = end_of(first, part)
     fork = part[:RECORD_BYTES] + records(2, [50, 25, 10, 5])
     much = records(5, [400])
-    say = lambda *batch: verdicts(shop.till, *batch)  # noqa: E731
-    make = lambda start, content: handed(shop.keys, voucher, start, content)  # noqa: E731
+
+    def say(*batch: Handed) -> list[Verdict]:
+        return verdicts(shop.till, *batch)
+
+    def make(start: Mark, content: bytes) -> Handed:
+        return handed(shop.keys, voucher, start, content)
+
     early = make(first, chain[:RECORD_BYTES])
     assert say(make(middle, chain[2 * RECORD_BYTES :])) == [Verdict.GAP]
     assert say(make(first, part), make(first, part)) == [Verdict.BILLED, Verdict.STALE]
@@ -159,7 +164,6 @@ def test_ten_times_before_the_month_is_closed_gives_the_invoice_of_once(tmp_path
         owner = make_owner(tmp_path / str(times))
         own = Shop(owner, tariff=TIERED)
         own.keys = keys
-        owner.enrol = lambda: keys  # type: ignore[method-assign,assignment]
         _let_in(owner, keys)
         invoices.append(_month(own, times))
         owner.fleet.close()
@@ -218,7 +222,10 @@ def test_prepaid_money_is_owed_at_once_and_earned_when_used(tmp_path: Path) -> N
 def test_a_credit_note_gives_back_once_and_never_too_much(shop: Shop) -> None:
     _month(shop, 1)
     invoice = shop.till.invoices()[0]
-    give = lambda micro, name: shop.till.credit(invoice.invoice_id[:8], micro, "dispute", reference=name, now_s=END_S)  # noqa: E731
+
+    def give(micro: int, name: str) -> bool:
+        return shop.till.credit(invoice.invoice_id[:8], micro, "dispute", reference=name, now_s=END_S)
+
     assert give(7_814_000, "a")
     assert not give(7_814_000, "a")
     with pytest.raises(UsageError):

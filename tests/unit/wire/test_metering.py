@@ -109,6 +109,7 @@ def test_a_message_of_one_kind_passes_for_no_other() -> None:
         MESSAGE[:9] + b"\x58",
         b"\xd2\x84\x43\xa1\x01\x27\xa0\x5b" + b"\xff" * 8,
     ],
+    ids=["empty", "tag", "short", "long", "length", "huge"],
 )
 def test_what_is_no_message_is_refused_before_anything_is_computed(message: bytes) -> None:
     with pytest.raises(FormatError):
@@ -149,7 +150,11 @@ def test_a_chain_is_bound_to_the_bytes_of_its_voucher() -> None:
     assert first_mark(MESSAGE) != first_mark(a_voucher()[1])
 
 
-@pytest.mark.parametrize("records", [RECORDS[:-1], RECORDS[18:], RECORDS[:18] + RECORDS[36:], bytes(18)])
+@pytest.mark.parametrize(
+    "records",
+    [RECORDS[:-1], RECORDS[18:], RECORDS[:18] + RECORDS[36:], bytes(18)],
+    ids=["end", "first", "middle", "nothing"],
+)
 def test_records_that_leave_something_out_are_refused(records: bytes) -> None:
     with pytest.raises(FormatError):
         end_of(START, records)
