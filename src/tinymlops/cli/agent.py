@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tinymlops.edge.cycle import Cycle
     from tinymlops.edge.http_transport import HttpTransport
     from tinymlops.edge.metering import Left
+    from tinymlops.edge.monotonic import MonotonicCounter
     from tinymlops.edge.settings import AgentSettings
     from tinymlops.edge.status import Status
     from tinymlops.edge.storage import Folder
@@ -91,7 +92,8 @@ def enrol(code: str, gateway: str, profile: str, state: Path | None, ca: Path | 
 @_settings_options
 @click.option("--listen", default="127.0.0.1:8701", show_default=True, help="HOST:PORT, unix:/path, or none.")
 @click.option("--lock-memory", is_flag=True, help="Keep models out of swap, where the system allows it.")
-def run(state: Path | None, ca: Path | None, listen: str, lock_memory: bool, **options: Any) -> None:
+@click.option("--tpm", metavar="TCTI", help="Count checkpoints of metered use in this TPM 2.0: device:/dev/tpmrm0.")
+def run(state: Path | None, ca: Path | None, listen: str, lock_memory: bool, tpm: str | None, **options: Any) -> None:
     """Keep the models up to date and answer queries until stopped."""
     from tinymlops.edge.hardening import harden
     from tinymlops.edge.local_server import LocalServer
@@ -99,7 +101,7 @@ def run(state: Path | None, ca: Path | None, listen: str, lock_memory: bool, **o
 
     harden(lock_memory=lock_memory)
     stop = threading.Event()
-    folder, this, transport = _agent(state, ca, _settings(**options), observer=_say)
+    folder, this, transport = _agent(state, ca, _settings(**options), observer=_say, counter=_counter(tpm))
     _stop_on_signals(stop, transport)
     with folder.locked():
         this.open()
@@ -228,6 +230,17 @@ def _agent(
         )
     transport = HttpTransport(known.gateway, ca)
     return folder, Agent(folder, transport, settings=settings, **seams), transport
+
+
+def _counter(tpm: str | None) -> MonotonicCounter | None:
+    """A counter in a TPM that was tried once, so that a wrong address is told at the start."""
+    if tpm is None:
+        return None
+    from tinymlops.edge.tpm_counter import TpmCounter
+
+    counter = TpmCounter(tpm)
+    counter.read()
+    return counter
 
 
 def _stop_on_signals(stop: threading.Event, transport: HttpTransport) -> None:

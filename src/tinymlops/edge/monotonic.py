@@ -12,7 +12,7 @@ from tinymlops.errors import UntrustedError
 from tinymlops.wire.encoding import Versioned, decode, encode
 from tinymlops.wire.fields import Count
 
-_SAVED, _FILE = "meter/steps.json", "meter/counter.json"
+_FILE = "meter/counter.json"
 
 
 class MonotonicCounter(Protocol):
@@ -80,6 +80,7 @@ class Steady:
     def __init__(self, folder: Folder, counter: MonotonicCounter) -> None:
         self._folder, self._counter = folder, counter
         self.kind = counter.kind
+        self._saved = f"meter/steps-{counter.kind}.json"
 
     def check(self) -> None:
         """Check that the folder is the newest one.
@@ -87,8 +88,8 @@ class Steady:
         Raises:
             UntrustedError: The counter was stepped after this state of the folder was written, or is another one.
         """
-        remembered, value = _saved(self._folder, _SAVED), self._counter.read()
-        if remembered - 1 <= value <= remembered or (not remembered and not self._folder.size(_SAVED)):
+        remembered, value = _saved(self._folder, self._saved), self._counter.read()
+        if remembered - 1 <= value <= remembered or (not remembered and not self._folder.size(self._saved)):
             return
         raise UntrustedError(
             f"the state of this device is not its newest: its {self.kind} counter says {value}, the state {remembered}",
@@ -103,7 +104,7 @@ class Steady:
             StorageError: The disk is full.
         """
         self.check()
-        self._folder.write(_SAVED, encode(Steps(value=self._counter.read() + 1)))
+        self._folder.write(self._saved, encode(Steps(value=self._counter.read() + 1)))
         return self._counter.increment()
 
 

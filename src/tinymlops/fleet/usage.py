@@ -14,7 +14,7 @@ from tinymlops.fleet import tables
 from tinymlops.fleet.database import insert
 from tinymlops.fleet.devices import in_parts
 from tinymlops.fleet.values import Handed, Incident
-from tinymlops.wire.metering import Checkpoint, Mark, UsageAcknowledgement, Verdict
+from tinymlops.wire.metering import RECORD_BYTES, Checkpoint, Mark, UsageAcknowledgement, Verdict
 
 _FORWARD = (
     update(tables.vouchers)
@@ -44,8 +44,15 @@ class _Book:
         self.device_id, self.quota = row.device_id, row.quota
         self.mark = Mark(row.seq, row.used, row.head)
         self.kind, self.counter, self.reported_s = row.counter_kind, row.counter, row.reported_s
-        self.pending: dict[int, bytes] = {}
+        self.pending: list[tuple[Mark, bytes]] = []
         self.changed = False
+
+    def head_at(self, seq: int) -> bytes | None:
+        """The head at a place that this batch has settled."""
+        for start, records in self.pending:
+            if start.seq < seq <= start.seq + len(records) // RECORD_BYTES:
+                return dict(heads_of(start, records))[seq]
+        return None
 
 
 def settle(connection: Connection, batch: Sequence[Handed]) -> tuple[UsageAcknowledgement, ...]:
@@ -115,7 +122,7 @@ def _settle_one(
     checkpoint, before = one.checkpoint, book.mark
 
     def head_at(seq: int) -> bytes | None:
-        return book.pending.get(seq) or _head_at(connection, checkpoint.serial, seq)
+        return book.head_at(seq) or _head_at(connection, checkpoint.serial, seq)
 
     decision = decide(before, book.quota, checkpoint, one.report.records, head_at)
     if decision.is_incident:
@@ -125,7 +132,7 @@ def _settle_one(
             what = "the device's counter did not go up: its state was put back, or the counter is another one"
             incidents.append(_incident(one, "counter", before, what))
         lines.append(_line(one, before, decision))
-        book.pending.update(heads_of(before, decision.records))
+        book.pending.append((before, decision.records))
         book.mark, book.kind, book.counter = decision.mark, checkpoint.counter_kind, checkpoint.counter
         book.reported_s, book.changed = one.at_s, True
     return UsageAcknowledgement(

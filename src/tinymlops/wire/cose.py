@@ -8,6 +8,7 @@ voucher can't pass for an acknowledgement, although one key signs both.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable
 from typing import TypeVar
@@ -22,6 +23,7 @@ from tinymlops.wire.identity import verify
 T = TypeVar("T", bound=msgspec.Struct)
 _SIGN1, _ALGORITHM, _EDDSA = 18, 1, -8
 _MOST_BYTES = 16 * 1024
+_SIGNATURE_BYTES = 64
 _LENGTHS = {24: ">B", 25: ">H"}
 _PROTECTED = cbor2.dumps({_ALGORITHM: _EDDSA}, canonical=True)
 _START = b"\xd2\x84" + cbor2.dumps(_PROTECTED) + b"\xa0"  # tag 18, array of four, protected header, empty map
@@ -69,7 +71,7 @@ def unchecked(message: bytes, kind: str, expected: type[T]) -> T:
 
 def to_be_signed(payload: bytes, kind: str) -> bytes:
     """What the signature covers: the Sig_structure of RFC 9052 §4.4."""
-    return cbor2.dumps(["Signature1", _PROTECTED, external_data(kind), payload], canonical=True)
+    return _before_payload(kind) + _packed(payload)
 
 
 def external_data(kind: str) -> bytes:
@@ -104,9 +106,23 @@ def _parts(message: bytes, kind: str) -> tuple[bytes, bytes]:
         raise _no_message(kind)
     payload, rest = _byte_string(message[len(_START) :], kind)
     signature, rest = _byte_string(rest, kind)
-    if rest or cbor2.dumps(payload) + cbor2.dumps(signature) != message[len(_START) :]:
+    if rest or len(signature) != _SIGNATURE_BYTES or _packed(payload) + _packed(signature) != message[len(_START) :]:
         raise _no_message(kind)
     return payload, signature
+
+
+@functools.cache
+def _before_payload(kind: str) -> bytes:
+    parts = (cbor2.dumps("Signature1"), cbor2.dumps(_PROTECTED), cbor2.dumps(external_data(kind)))
+    return b"\x84" + b"".join(parts)
+
+
+def _packed(content: bytes) -> bytes:
+    """``content`` as a CBOR byte string: once a message, so not by the general encoder, which takes its time."""
+    length = len(content)
+    if length < min(_LENGTHS):
+        return bytes((0x40 + length,)) + content
+    return (b"\x58" + length.to_bytes(1, "big") if length < 256 else b"\x59" + length.to_bytes(2, "big")) + content
 
 
 def _byte_string(content: bytes, kind: str) -> tuple[bytes, bytes]:
