@@ -44,6 +44,9 @@ bench: install engine ## Ratios: flow and plain script, repository, agent and ba
 	$(BIN)/python bench/agent.py
 	$(BIN)/python bench/gateway.py
 	$(BIN)/python bench/fleet.py
+	$(BIN)/python bench/metering.py
+	$(BIN)/python bench/metering.py schedules
+	$(BIN)/python bench/metering.py settle
 
 agent-image: install engine ## Build the agent's container image, and print its tag
 	$(BIN)/python infra/agent/build.py

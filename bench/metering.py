@@ -160,10 +160,12 @@ def _fork(seed: int) -> bool:
         _use(first, luck.randint(0, 300), book, told=luck.random() < 0.5)
         shutil.copytree(root / "first", root / "second")
         second = Device(root / "second", voucher, message, luck)
+        second.now_s = first.now_s
         sides = [first, second]
         luck.shuffle(sides)
+        same = luck.randint(1, 300)  # equal use in the same hour is the hardest to tell apart
         for one in sides:
-            _use(one, luck.randint(1, 300), book, told=True)
+            _use(one, same if luck.random() < 0.7 else luck.randint(1, 300), book, told=True)
         unbilled = first.answered + second.answered - book.billed
     return Verdict.FORK in book.incidents and unbilled <= voucher.quota
 

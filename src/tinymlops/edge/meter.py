@@ -16,7 +16,8 @@ from __future__ import annotations
 import struct
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from operator import length_hint
 
 import msgspec
 
@@ -97,7 +98,11 @@ class Meter:
         self._mark = end_of(self._state.base, self._records)
         self._sent: UsageReport | None = None
         self._sent_seq = 0
-        self._served = self._end = self._mark.used
+        # What is reserved and not answered yet. To take one is a single step of the interpreter, so that a query costs
+        # no lock and no look at the clock; each item goes to one caller only, whatever else happens to the block.
+        self._paid: Iterator[int] = iter(range(0))
+        self._end = self._reserved = self._mark.used
+        self._back = 0
         self._open_s = now()
         self._recover()
 
@@ -114,7 +119,8 @@ class Meter:
     @property
     def served(self) -> int:
         """Queries that count."""
-        return self._served
+        with self._lock:
+            return self._served()
 
     @property
     def in_conflict(self) -> bool:
@@ -124,22 +130,28 @@ class Meter:
     def charge(self) -> None:
         """Count a query that is about to be answered.
 
+        The voucher's end is looked at with each reservation, and in each round of the agent: `look_at_clock`.
+
         Raises:
             QuotaError: The voucher pays for no more.
             StorageError: There is no room to reserve any: nothing is answered that can't be counted.
         """
-        with self._lock:
-            if self._served >= self._end or self._state.trouble:
-                self._reserve()
-            if self._now() > self.voucher.ends_s:
-                raise QuotaError("the voucher is over", "let the device reach its gateway, or ask the owner for more")
-            self._served += 1
+        if next(self._paid, None) is None:
+            with self._lock:
+                while next(self._paid, None) is None:
+                    self._reserve()
 
     def give_back(self) -> None:
         """A query that was counted could not be answered: it costs nothing."""
         with self._lock:
-            if self._served > self._mark.used:
-                self._served -= 1
+            if self._served() > self._mark.used:
+                self._back += 1
+
+    def look_at_clock(self) -> None:
+        """Give up what is reserved where the voucher is over."""
+        with self._lock:
+            if self._now() > self.voucher.ends_s and length_hint(self._paid):
+                self._note_exactly()
 
     def report(self, sign: Callable[[bytes], bytes], counter: Steady) -> UsageReport | None:
         """What the owner does not know yet, or a part of it; None where there is nothing. The same until acknowledged.
@@ -185,6 +197,7 @@ class Meter:
     def revoke(self) -> None:
         """Pay for nothing more; what was answered is reported all the same."""
         with self._lock:
+            self._note_exactly()
             self._stop("it was revoked", conflict=False)
 
     def refute(self) -> None:
@@ -195,31 +208,48 @@ class Meter:
     def close(self) -> None:
         """Note the exact count, at a clean stop: then nothing of the reservation is lost."""
         with self._lock:
-            self._close_record()
-            if self._end > self._served:
-                self._sync_records()
-                self._end = self._served
-                self._folder.write(f"{self._home}/reserved", _top(self._end))
+            self._note_exactly()
+
+    def _served(self) -> int:
+        return self._end - length_hint(self._paid) - self._back
+
+    def _drop(self) -> None:
+        """Give up what is reserved; who is about to take from the old block finds it empty."""
+        self._end -= len(list(self._paid)) + self._back
+        self._back = 0
+
+    def _note_exactly(self) -> None:
+        self._drop()
+        self._close_record()
+        if self._reserved > self._end:
+            self._sync_records()
+            self._folder.write(f"{self._home}/reserved", _top(self._end))
+            self._reserved = self._end
 
     def _reserve(self) -> None:
+        """Begin a new block, now that the last one is used up."""
         if self._state.trouble:
             raise QuotaError(f"the voucher pays for nothing more: {self._state.trouble}", "ask the owner")
-        if self._served >= self.voucher.quota:
+        if self._now() > self.voucher.ends_s:
+            raise QuotaError("the voucher is over", "let the device reach its gateway, or ask the owner for more")
+        served = self._served()
+        if served >= self.voucher.quota:
             raise QuotaError("the voucher is spent", "let the device reach its gateway, or ask the owner for more")
-        if self._now() - self._open_s >= TICK_S or self._served - self._mark.used > MOST_UNITS - RESERVATION:
+        if self._now() - self._open_s >= TICK_S or served - self._mark.used > MOST_UNITS - RESERVATION:
             self._close_record()
-        top = min(self._served + RESERVATION, self.voucher.quota)
+        top = min(served + RESERVATION, self.voucher.quota)
         name = f"{self._home}/reserved"
         if (self._folder.size(name) or 0) >= _MOST_RESERVED_BYTES:
             self._folder.write(name, _top(top))
         else:
             self._folder.append(name, _top(top))
-        self._end = top
+        self._end = self._reserved = top
+        self._back, self._paid = 0, iter(range(top - served))
         self._observe(Transition.QUOTA_RESERVED, self.voucher.serial)
 
     def _close_record(self) -> None:
         """Put what was answered since the last record into the chain."""
-        while units := min(self._served - self._mark.used, MOST_UNITS):
+        while units := min(self._served() - self._mark.used, MOST_UNITS):
             record = UsageRecord.new(self._mark.seq + 1, units, self._open_s).to_bytes()
             self._folder.append(f"{self._home}/records", _framed(record), durable=False)
             self._mark = end_of(self._mark, record)
@@ -270,7 +300,7 @@ class Meter:
         if len(good) * _TOP.size != len(content):
             self._folder.write(f"{self._home}/reserved", _top(good[-1] if good else self._mark.used))
         if good and good[-1] > self._mark.used:
-            self._served = self._end = good[-1]
+            self._end = self._reserved = good[-1]
             self._close_record()
 
     def _sync_records(self) -> None:
@@ -280,6 +310,7 @@ class Meter:
     def _stop(self, why: str, *, conflict: bool) -> None:
         if not self._state.trouble or conflict > self._state.conflict:
             self._keep(msgspec.structs.replace(self._state, trouble=why, conflict=conflict))
+            self._drop()
             self._observe(Transition.VOUCHER_STOPPED, f"{self.voucher.serial}: {why}")
 
     def _keep(self, state: MeterState) -> None:

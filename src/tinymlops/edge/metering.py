@@ -119,6 +119,8 @@ class Metering:
 
     def exchange(self, link: Link) -> None:
         """Fetch vouchers, and report use until all of it is acknowledged; raises what either side finds wrong."""
+        for meter in self._in_order():
+            meter.look_at_clock()
         self.take(decode(link.get("/v1/vouchers", most_bytes=512 * 1024), VoucherList, what="the list of vouchers"))
         errors: list[RefusedError] = []
         for meter in self._in_order():

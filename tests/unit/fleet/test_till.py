@@ -133,7 +133,7 @@ def test_a_counter_in_hardware_that_does_not_go_up_is_an_incident(shop: Shop) ->
     assert [one.kind for one in shop.till.incidents()] == ["counter"]
 
 
-def _month(shop: Shop, times: int) -> bytes:
+def a_month(shop: Shop, times: int) -> bytes:
     """A month of use, each report of it sent ``times`` times in any order; the bytes of its invoice."""
     voucher = shop.issue(serial="5" * 32)
     first, content = first_mark(voucher.message), b""
@@ -150,8 +150,8 @@ def _month(shop: Shop, times: int) -> bytes:
 
 
 def test_the_same_batch_ten_times_gives_the_same_invoice(shop: Shop) -> None:
-    once = _month(shop, 1)
-    assert once == _month(shop, 10) == encode(shop.till.close_month("acme", "2026-11", now_s=END_S + 10**7))
+    once = a_month(shop, 1)
+    assert once == a_month(shop, 10) == encode(shop.till.close_month("acme", "2026-11", now_s=END_S + 10**7))
     assert b'"amount":17814000' in once
     assert len(shop.till.postings()) == 1
     assert shop.till.incidents() == ()
@@ -165,7 +165,7 @@ def test_ten_times_before_the_month_is_closed_gives_the_invoice_of_once(tmp_path
         own = Shop(owner, tariff=TIERED)
         own.keys = keys
         _let_in(owner, keys)
-        invoices.append(_month(own, times))
+        invoices.append(a_month(own, times))
         owner.fleet.close()
     assert invoices[0] == invoices[1]
 
@@ -220,7 +220,7 @@ def test_prepaid_money_is_owed_at_once_and_earned_when_used(tmp_path: Path) -> N
 
 
 def test_a_credit_note_gives_back_once_and_never_too_much(shop: Shop) -> None:
-    _month(shop, 1)
+    a_month(shop, 1)
     invoice = shop.till.invoices()[0]
 
     def give(micro: int, name: str) -> bool:
@@ -237,7 +237,7 @@ def test_a_credit_note_gives_back_once_and_never_too_much(shop: Shop) -> None:
 
 
 def test_the_books_can_only_grow(shop: Shop) -> None:
-    _month(shop, 1)
+    a_month(shop, 1)
     for change in ("UPDATE ledger_entries SET micro = 0", "DELETE FROM ledger_entries", "UPDATE ledger SET what = ''"):
         with pytest.raises(StorageError, match="append-only"), shop.till._database.writing() as connection:
             connection.execute(text(change))
