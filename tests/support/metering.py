@@ -13,7 +13,7 @@ from tinymlops.billing.settlement import decide, heads_of
 from tinymlops.edge.meter import HOME, Meter
 from tinymlops.edge.monotonic import FileCounter, Steady
 from tinymlops.edge.storage import Folder
-from tinymlops.edge.transitions import ignore
+from tinymlops.edge.transitions import Transition, ignore
 from tinymlops.wire import cose
 from tinymlops.wire.identity import DeviceKeys
 from tinymlops.wire.metering import (
@@ -26,6 +26,13 @@ from tinymlops.wire.metering import (
     checked_report,
     first_mark,
 )
+
+OF_METERS = {
+    Transition.VOUCHER_SAVED, Transition.VOUCHER_DAMAGED, Transition.VOUCHER_STOPPED, Transition.QUOTA_RESERVED,
+    Transition.RECORD_CLOSED, Transition.CHECKPOINT_MADE, Transition.USAGE_SENT, Transition.USAGE_ACKNOWLEDGED,
+    Transition.RECORDS_PRUNED,
+}  # fmt: skip
+"""Of metered models alone: `test_meter.py` cuts the power at each write of theirs."""
 
 NOW_S = 1_800_000_000.0
 GATEWAY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

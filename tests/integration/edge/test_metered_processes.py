@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import multiprocessing
+import time
 from pathlib import Path
 
 import msgspec
@@ -17,6 +19,7 @@ from tinymlops.edge import litert, packages
 from tinymlops.edge.counters import Counters
 from tinymlops.edge.local_client import post
 from tinymlops.edge.local_server import LocalServer
+from tinymlops.edge.meter import RESERVATION, Meter
 from tinymlops.edge.metering import Metering, left_in
 from tinymlops.edge.monotonic import FileCounter
 from tinymlops.edge.serving import Model, Models, RunningRelease
@@ -25,6 +28,7 @@ from tinymlops.edge.storage import Folder
 from tinymlops.edge.transitions import ignore
 from tinymlops.wire.device_state import DeviceState
 from tinymlops.wire.encoding import encode
+from tinymlops.wire.metering import Voucher, VoucherList
 
 QUOTA = 1000
 
@@ -44,8 +48,6 @@ def _ask(address: str) -> tuple[int, int]:
 def test_eight_processes_get_exactly_the_quota(tmp_path: Path, kind: str) -> None:
     folder = Folder(tmp_path / "state")
     metering = Metering(folder, KEYS, lambda: GATEWAY_KEY, lambda: NOW_S, FileCounter(folder), ignore)
-    from tinymlops.wire.metering import VoucherList
-
     metering.take(VoucherList(vouchers=(a_voucher(QUOTA)[1],)))
     models = Models()
     models.add(_served(folder, metering))
@@ -60,6 +62,33 @@ def test_eight_processes_get_exactly_the_quota(tmp_path: Path, kind: str) -> Non
     assert sum(answered for answered, _ in told) == QUOTA
     metering.close()
     assert [one.left for one in left_in(folder, NOW_S)] == [0]
+
+
+def _answer(root: str, voucher: Voucher, message: bytes, count: ctypes.c_longlong) -> None:
+    """Answer until killed; each query is counted in shared memory right after it was paid for."""
+    meter = Meter(Folder(Path(root)), voucher, message, lambda: NOW_S, ignore)
+    while True:
+        meter.charge()
+        count.value += 1
+
+
+def test_kill_9_costs_at_most_a_reservation_and_gives_nothing_away(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    voucher, message = a_voucher(10**9)
+    count = spawn.RawValue("q", 0)
+    for kill in range(1, 9):
+        before = count.value
+        process = spawn.Process(target=_answer, args=(str(tmp_path), voucher, message, count))
+        process.start()
+        give_up = time.monotonic() + 60
+        while count.value < before + 37 * kill and time.monotonic() < give_up:
+            time.sleep(0.001)
+        process.kill()
+        process.join(30)
+        meter = Meter(Folder(tmp_path), voucher, message, lambda: NOW_S, ignore)
+        # the process may die between paying for a query and counting it here: one more a kill
+        assert count.value <= meter.served <= count.value + (RESERVATION + 1) * kill
+        assert count.value > before
 
 
 def _served(folder: Folder, metering: Metering) -> Model:

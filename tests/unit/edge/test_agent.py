@@ -14,6 +14,7 @@ from tests.support.agent_scenario import Control, Play, check_reports, check_sur
 from tests.support.agent_scenario import settings as play_settings
 from tests.support.devices import Crash, Recorder, SteppingClock, enrolled_agent, make_agent
 from tests.support.gateway_simulator import PROFILE, WORKLOAD, World, body, manifest_of, problem, tiny_model
+from tests.support.metering import OF_METERS
 from tinymlops.edge.agent import Agent
 from tinymlops.edge.seams import Answer, Call
 from tinymlops.edge.status import status_of
@@ -37,14 +38,6 @@ WINDOW = [0.5] * 16
 
 def phases(world: World, agent: Agent) -> list[tuple[int, Phase]]:
     return [(one.version, one.phase) for one in world.health[agent.device_id][-1].releases]
-
-
-OF_METERS = {
-    Transition.VOUCHER_SAVED, Transition.VOUCHER_DAMAGED, Transition.VOUCHER_STOPPED, Transition.QUOTA_RESERVED,
-    Transition.RECORD_CLOSED, Transition.CHECKPOINT_MADE, Transition.USAGE_SENT, Transition.USAGE_ACKNOWLEDGED,
-    Transition.RECORDS_PRUNED,
-}  # fmt: skip
-"""Of metered models alone: `test_meter.py` cuts the power at every write of theirs."""
 
 
 def test_a_whole_life_passes_every_transition(tmp_path: Path) -> None:
