@@ -46,6 +46,9 @@ bench: install engine ## Ratios: flow, kernels, calibration, repository, agent, 
 	$(BIN)/python bench/agent.py
 	$(BIN)/python bench/gateway.py
 	$(BIN)/python bench/fleet.py
+	$(BIN)/python bench/metering.py
+	$(BIN)/python bench/metering.py schedules
+	$(BIN)/python bench/metering.py settle
 
 agent-image: install engine ## Build the agent's container image, and print its tag
 	$(BIN)/python infra/agent/build.py
@@ -55,7 +58,9 @@ docs: install ## Check that links and commands in README and docs hold
 
 lock: install ## Resolve again and write the lock files
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-		--all-extras pyproject.toml -o requirements/all.txt
+		--extra train --extra gateway --extra server --extra microcontroller --extra mqtt --extra drift --extra dev pyproject.toml -o requirements/all.txt
+	echo 'tpm2-pytss~=3.0' | $(BIN)/uv pip compile --quiet --upgrade --no-deps --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 - -o requirements/tpm.txt
 	echo uv | $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header - -o requirements/uv.txt
 
 clean: ## Remove results, caches and the environment

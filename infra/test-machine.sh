@@ -1,12 +1,14 @@
 #!/bin/sh
 # What the full tests need besides Python packages: a container engine, a browser, a data set, PostgreSQL, systemd's
-# checker, and the compilers that exported C is tried with. (Devices are measured with those of their own image.)
+# checker, a software TPM, and the compilers that exported C is tried with. (Devices are measured with those of their own image.)
 set -eu
 
 missing=""
 [ -x /usr/bin/chromium ] || missing="$missing chromium"
 [ -d /usr/share/datasets/fashion-mnist ] || missing="$missing dataset-fashion-mnist"
 command -v systemd-analyze >/dev/null || missing="$missing systemd"
+command -v swtpm >/dev/null || missing="$missing swtpm"
+[ -f /usr/include/tss2/tss2_esys.h ] || missing="$missing libtss2-dev pkg-config"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 [ -x /usr/bin/gcc ] && [ -e /usr/include/stdio.h ] || missing="$missing gcc libc6-dev"
 [ -x /usr/bin/cmake ] || missing="$missing cmake make"
@@ -27,3 +29,4 @@ if [ -n "$missing" ]; then
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 fi
 sh infra/engine.sh
+[ ! -x .venv/bin/uv ] || .venv/bin/uv pip install --quiet --require-hashes --no-deps -r requirements/tpm.txt

@@ -104,7 +104,7 @@ def next_version(workload: str) -> int:
 
 
 @task(task_run_name="describe {candidate.measurement.variant.recipe} on {candidate.profile.name}", tags=["docker"])
-def describe_variant(workload: str, candidate: Candidate, version: int) -> Manifest:
+def describe_variant(workload: str, candidate: Candidate, version: int, *, metered: bool = False) -> Manifest:
     """Write a variant's manifest; its self-test runs on the device."""
     recipe = candidate.measurement.variant.recipe
     with StepProgress(f"manifest of {recipe} for {candidate.profile.name}") as progress:
@@ -121,7 +121,7 @@ def describe_variant(workload: str, candidate: Candidate, version: int) -> Manif
             on_progress=progress.say,
         )
         progress.say("written")
-        return manifest
+        return msgspec.structs.replace(manifest, metered=metered)
 
 
 @task(tags=["release"])

@@ -17,7 +17,8 @@
     ├── UnreachableError               13   the other side does not answer
     ├── RefusedError                   14   the other side answered, and said no
     ├── NoModelError                   15   a device without any verified model
-    └── ReleaseError                   16   a release or roll-out that can't be made
+    ├── ReleaseError                   16   a release or roll-out that can't be made
+    └── QuotaError                     17   a metered model that no voucher pays for any more
 
 Exit codes are part of the interface: a number is never given to another error.
 """
@@ -161,6 +162,12 @@ class ReleaseError(TinyMLOpsError):
     """A release or roll-out that can't be made: keys, versions or devices do not fit."""
 
     exit_code = 16
+
+
+class QuotaError(TinyMLOpsError):
+    """A metered model that no voucher pays for any more: spent, over, revoked, or none there yet."""
+
+    exit_code = 17
 
 
 def _rebuild(kind: type[UnknownNameError], cause: str, step: str, name: str) -> UnknownNameError:

@@ -6,14 +6,18 @@ import os
 import signal
 import sys
 import threading
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from tinymlops.edge.agent import Agent, Cycle
+    from tinymlops.edge.agent import Agent
+    from tinymlops.edge.cycle import Cycle
     from tinymlops.edge.http_transport import HttpTransport
+    from tinymlops.edge.metering import Left
+    from tinymlops.edge.monotonic import MonotonicCounter
     from tinymlops.edge.settings import AgentSettings
     from tinymlops.edge.status import Status
     from tinymlops.edge.storage import Folder
@@ -88,7 +92,8 @@ def enrol(code: str, gateway: str, profile: str, state: Path | None, ca: Path | 
 @_settings_options
 @click.option("--listen", default="127.0.0.1:8701", show_default=True, help="HOST:PORT, unix:/path, or none.")
 @click.option("--lock-memory", is_flag=True, help="Keep models out of swap, where the system allows it.")
-def run(state: Path | None, ca: Path | None, listen: str, lock_memory: bool, **options: Any) -> None:
+@click.option("--tpm", metavar="TCTI", help="Count checkpoints of metered use in this TPM 2.0: device:/dev/tpmrm0.")
+def run(state: Path | None, ca: Path | None, listen: str, lock_memory: bool, tpm: str | None, **options: Any) -> None:
     """Keep the models up to date and answer queries until stopped."""
     from tinymlops.edge.hardening import harden
     from tinymlops.edge.local_server import LocalServer
@@ -96,7 +101,7 @@ def run(state: Path | None, ca: Path | None, listen: str, lock_memory: bool, **o
 
     harden(lock_memory=lock_memory)
     stop = threading.Event()
-    folder, this, transport = _agent(state, ca, _settings(**options), observer=_say)
+    folder, this, transport = _agent(state, ca, _settings(**options), observer=_say, counter=_counter(tpm))
     _stop_on_signals(stop, transport)
     with folder.locked():
         this.open()
@@ -175,6 +180,24 @@ def predict(workload: str, inputs: Any, state: Path | None, preference: float | 
     click.echo(msgspec.json.format(answer).decode())
 
 
+@agent.command()
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@_state_option
+def receipts(out: Path, state: Path | None) -> None:
+    """Copy the gateway's signed receipts for metered queries into the folder OUT.
+
+    `tinymlops invoice verify --receipts OUT` holds an invoice against them.
+    """
+    from tinymlops.edge.metering import receipts as kept
+    from tinymlops.edge.storage import Folder
+    from tinymlops.files import sha256, write_atomic
+
+    found = kept(Folder(state or state_folder()))
+    for message in found:
+        write_atomic(out / f"{sha256(message)[:32]}.receipt", message)
+    click.echo(f"{len(found)} receipts are in {out}.")
+
+
 def state_folder() -> Path:
     """Where the agent keeps its state, unless it is told otherwise."""
     chosen = os.environ.get(STATE_VARIABLE) or os.environ.get("STATE_DIRECTORY")
@@ -209,6 +232,17 @@ def _agent(
     return folder, Agent(folder, transport, settings=settings, **seams), transport
 
 
+def _counter(tpm: str | None) -> MonotonicCounter | None:
+    """A counter in a TPM that was tried once, so that a wrong address is told at the start."""
+    if tpm is None:
+        return None
+    from tinymlops.edge.tpm_counter import TpmCounter
+
+    counter = TpmCounter(tpm)
+    counter.read()
+    return counter
+
+
 def _stop_on_signals(stop: threading.Event, transport: HttpTransport) -> None:
     def ended(number: int, frame: object) -> None:
         del number, frame
@@ -237,7 +271,7 @@ def _ask_running(address: str, workload: str, values: list[Any], preference: flo
 
     from tinymlops.edge.local_client import post
     from tinymlops.edge.local_server import Question
-    from tinymlops.errors import UsageError
+    from tinymlops.errors import QuotaError, UsageError
     from tinymlops.wire.encoding import decode
     from tinymlops.wire.messages import Problem
 
@@ -245,6 +279,8 @@ def _ask_running(address: str, workload: str, values: list[Any], preference: flo
     status, answer = post(address, f"/v1/models/{workload}/predict", body)
     if status != 200:
         problem = decode(answer, Problem)
+        if status == HTTPStatus.PAYMENT_REQUIRED:
+            raise QuotaError(problem.error, problem.next_step)
         raise UsageError(problem.error, problem.next_step)
     return answer
 
@@ -270,7 +306,16 @@ def _table(facts: Status) -> str:
             f"{facts.dropped_observations} observations dropped"
         ),
     )
-    return "\n".join((*head, "", *lines, "", *facts.journal))
+    return "\n".join((*head, "", *lines, "", *map(_voucher_line, facts.vouchers), *facts.journal))
+
+
+def _voucher_line(one: Left) -> str:
+    """What a voucher still pays for, in words."""
+    from datetime import UTC, datetime
+
+    state = one.trouble or f"until {datetime.fromtimestamp(one.ends_s, UTC):%Y-%m-%d %H:%M} UTC"
+    told = f"{one.left:,} of {one.quota:,} queries left, {one.unreported:,} not reported yet"
+    return f"voucher {one.serial[:8]} for {one.workload}: {told}; {state}"
 
 
 def _shown(version: int | None) -> str:

@@ -92,12 +92,15 @@ def show(device: str, as_json: bool, database_url: str | None) -> None:
     from rich.table import Table
 
     from tinymlops.cli import console
+    from tinymlops.cli.voucher import incident_words
 
     with _open(database_url) as record:
-        found = _find(record, device)
+        found = find_device(record, device)
         health = list(record.health(device_ids=[found.device_id]))
         offered = record.assignments([found.device_id]).get(found.device_id)
         past = record.history(found.device_id)
+        paid = record.till.vouchers(device_id=found.device_id)
+        incidents = record.till.incidents([found.device_id])
     if as_json:
         click.echo(_as_json(found, health))
         return
@@ -113,6 +116,11 @@ def show(device: str, as_json: bool, database_url: str | None) -> None:
         versions = ", ".join(f"{offer.workload} {offer.version}" for offer in offered.offers) or "nothing"
         table.add_row("offered", f"{versions} (assignment {offered.counter}, {_moment(offered.issued_s)})")
     table.add_row("reports kept", str(len(past)))
+    for voucher in paid:
+        used = f"{voucher.mark.used:,} of {voucher.quota:,} queries of {voucher.workload}, paid by {voucher.account}"
+        table.add_row(f"voucher {voucher.serial[:8]}", used + ("; revoked" if voucher.revoked_s else ""))
+    for incident in incidents:
+        table.add_row("incident", incident_words(incident))
     console.stdout().print(table)
 
 
@@ -122,7 +130,7 @@ def show(device: str, as_json: bool, database_url: str | None) -> None:
 def revoke(device: str, database_url: str | None) -> None:
     """Shut DEVICE out, for good: its next request is refused. It keeps the models that it has."""
     with _open(database_url) as record:
-        found = record.revoke(_find(record, device).device_id, now_s=time.time())
+        found = record.revoke(find_device(record, device).device_id, now_s=time.time())
     click.echo(f"{found.device_id} is shut out since {_moment(found.revoked_s)}.")
 
 
@@ -182,8 +190,8 @@ def _terms(
     return CodeTerms(expires_s=expires_s, root_version=root_version, profile=profile, tags=tags, region=region)
 
 
-def _find(record: Fleet, start: str) -> Device:
-    """The one device whose id begins like this."""
+def find_device(record: Fleet, start: str) -> Device:
+    """The one device whose id begins with ``start``; raises `UsageError`."""
     from tinymlops.errors import UsageError
 
     found = [device for device in record.devices(revoked=True) if device.device_id.startswith(start.lower())]

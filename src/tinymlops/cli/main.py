@@ -16,11 +16,13 @@ from tinymlops.cli.doctor import doctor
 from tinymlops.cli.export import export
 from tinymlops.cli.fleet import fleet
 from tinymlops.cli.gateway import gateway
+from tinymlops.cli.invoice import invoice
 from tinymlops.cli.keys import keys
 from tinymlops.cli.lists import devices, workloads
 from tinymlops.cli.release import release, releases, withdraw
 from tinymlops.cli.rollout import rollout
 from tinymlops.cli.ui import ui
+from tinymlops.cli.voucher import usage, voucher
 from tinymlops.errors import StorageError, TinyMLOpsError
 
 _INTERRUPTED = 130
@@ -45,6 +47,9 @@ COMMANDS = (
     rollout,
     gateway,
     fleet,
+    voucher,
+    usage,
+    invoice,
     agent,
     workloads,
     devices,

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 @click.argument("workload")
 @click.option("--devices", metavar="X,Y", help="Only for these kinds of device.  [default: all with a selection]")
 @click.option("--why", default="selected", show_default=True, help="For the promotion log.")
+@click.option("--metered", is_flag=True, help="Each query has to be paid for (see `tinymlops voucher`).")
 @click.option("--verbose", is_flag=True, help="Show Prefect's log instead of progress bars.")
-def release(workload: str, devices: str | None, why: str, verbose: bool) -> None:
+def release(workload: str, devices: str | None, why: str, metered: bool, verbose: bool) -> None:
     """Release the variants of WORKLOAD that the registry holds selected: sealed, signed, ready to roll out.
 
     Needs the targets key (see `tinymlops keys`), and runs a self-test on each kind of device.
@@ -24,7 +25,7 @@ def release(workload: str, devices: str | None, why: str, verbose: bool) -> None
     from tinymlops.cli.build import names
     from tinymlops.cli.flow_runs import run_flow
 
-    record = run_flow("release", workload, names(devices, "devices"), why, verbose=verbose)
+    record = run_flow("release", workload, names(devices, "devices"), why, metered, verbose=verbose)
     _show(record)
     click.echo(f"\nNext: tinymlops rollout start {record.workload}")
 

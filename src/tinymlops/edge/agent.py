@@ -9,19 +9,21 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 
 from tinymlops import __version__
-from tinymlops.edge import enrolment, journal, litert
+from tinymlops.edge import enrolment, journal, litert, meter
 from tinymlops.edge.assignments import Assignments
 from tinymlops.edge.context import Context
 from tinymlops.edge.counters import Counters
+from tinymlops.edge.cycle import Cycle, error_of
 from tinymlops.edge.device import device_state
 from tinymlops.edge.downloads import Downloads
 from tinymlops.edge.installer import Source
 from tinymlops.edge.link import BusyError, Link, WrongTimeError
 from tinymlops.edge.metadata import ExpiredError, Metadata
+from tinymlops.edge.metering import Metering
+from tinymlops.edge.monotonic import FileCounter, MonotonicCounter
 from tinymlops.edge.seams import Clock, InterpreterFactory, SystemClock, Transport
 from tinymlops.edge.serving import Model, Models
 from tinymlops.edge.settings import AgentSettings
@@ -46,19 +48,6 @@ _RECORDS_AT_ONCE = 500
 _BATCHES_AT_ONCE = 20
 
 
-@dataclass(frozen=True)
-class Cycle:
-    """How a round went.
-
-    Attributes:
-        delay_s: When to begin the next one.
-        error: What went wrong first, or None.
-    """
-
-    delay_s: float
-    error: TinyMLOpsError | None = None
-
-
 class Agent:
     """A device's agent. Making one touches no disk and no network; `open` and `enrol` do.
 
@@ -70,6 +59,7 @@ class Agent:
         interpreter: Makes interpreters of models.
         observer: Told of every transition, right after it.
         settings: How to behave.
+        counter: Kept by a chip; unless given, a file that protects nothing.
     """
 
     def __init__(  # noqa: PLR0913 - each seam can be replaced
@@ -82,6 +72,7 @@ class Agent:
         interpreter: InterpreterFactory = litert.load,
         observer: Observer = ignore,
         settings: AgentSettings | None = None,
+        counter: MonotonicCounter | None = None,
     ) -> None:
         self.folder = folder
         self.settings = settings or AgentSettings()
@@ -91,6 +82,7 @@ class Agent:
         self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
         self._interpreter = interpreter
         self._observer = observer
+        self._counter = counter or FileCounter(folder)
         self._workloads: dict[str, Workload] = {}
         self._failures = 0
         self._asked_time = False
@@ -123,6 +115,19 @@ class Agent:
         """Records on their way to the gateway."""
         quotas = {Kind.OBSERVATION: self.settings.observations_bytes, Kind.RECEIPT: self.settings.receipts_bytes}
         return Spool(self.folder, quotas, self._observe)
+
+    @cached_property
+    def metering(self) -> Metering:
+        """Pays for the queries of metered models.
+
+        Raises:
+            StorageError: Its state can't be read, or there is no room for it.
+            FormatError: Its state is damaged.
+        """
+        return Metering(
+            self.folder, self.keys, lambda: self.enrolled.answer.gateway_key, self.clock.now, self._counter,
+            self._observe,
+        )  # fmt: skip
 
     @cached_property
     def assignments(self) -> Assignments:
@@ -181,7 +186,7 @@ class Agent:
             TinyMLOpsError: What went wrong first; everything else was tried all the same.
         """
         self._asked_time = False
-        errors = [error for part in (self._update, self._report, self._flush) if (error := self._tried(part))]
+        errors = [error for part in self._parts() if (error := self._tried(part))]
         for model in self.models.values():
             model.choose_again()
         if errors:
@@ -215,8 +220,10 @@ class Agent:
         self.close()
 
     def close(self) -> None:
-        """Write the exact counts. Nothing is lost without it but their exactness."""
+        """Write the exact counts. Nothing is lost without it but their exactness, and what is left of a reservation."""
         self.counters.save()
+        if self._is_metered():
+            self.metering.close()
         self._observe(Transition.STOPPED, "")
 
     def observe(self, kind: Kind, name: str, content: bytes) -> int:
@@ -253,6 +260,17 @@ class Agent:
 
     # --- the parts of a round
 
+    def _parts(self) -> tuple[Callable[[], None], ...]:
+        metered = (self._settle_use,) if self._is_metered() else ()
+        return (self._update, self._report, *metered, self._flush)
+
+    def _is_metered(self) -> bool:
+        return any(model.is_metered for model in self.models.values()) or bool(self.folder.names(meter.HOME))
+
+    def _settle_use(self) -> None:
+        """Fetch vouchers and report use."""
+        self.metering.exchange(self.link)
+
     def _update(self) -> None:
         if self.clock.is_worn():
             self._ask_time()
@@ -276,7 +294,7 @@ class Agent:
 
     def _followed(self, offer: Offer, counter: int, source: Source) -> TinyMLOpsError | None:
         """Follow one offer; what went wrong must not keep the other workloads from theirs."""
-        return _error_of(lambda: self._workload(offer.workload).follow(offer, counter, source))
+        return error_of(lambda: self._workload(offer.workload).follow(offer, counter, source))
 
     def _refreshed(self) -> Metadata:
         root = self.enrolled.answer.root
@@ -296,7 +314,7 @@ class Agent:
 
     def _report(self) -> None:
         """Report, end trials whose time has come, and report once more where one ended."""
-        error = _error_of(self._send_health)
+        error = error_of(self._send_health)
         changed = [workload.judge(acknowledged=error is None) for workload in self._workloads.values()]
         if error is not None:
             raise error
@@ -336,10 +354,10 @@ class Agent:
 
     def _tried(self, part: Callable[[], None]) -> TinyMLOpsError | None:
         """Do a part of a round; once more with the right time where the gateway held ours for wrong."""
-        error = _error_of(part)
+        error = error_of(part)
         if not isinstance(error, WrongTimeError):
             return error
-        return _error_of(self._ask_time) or _error_of(part)
+        return error_of(self._ask_time) or error_of(part)
 
     # --- small things
 
@@ -351,7 +369,7 @@ class Agent:
                 interpreter=self._interpreter, settings=self.settings, observe=self._observe,
                 profile=lambda: self.enrolled.profile,
             )  # fmt: skip
-            model = self.models.add(Model(name, self.counters, self._state))
+            model = self.models.add(Model(name, self.counters, self._state, lambda: self.metering.charge(name)))
             known = self._workloads[name] = Workload(context, model, self._state)
         return known
 
@@ -367,11 +385,3 @@ class Agent:
     def _observe(self, transition: Transition, about: str) -> None:
         journal.note(self.folder, self._wall.now(), transition, about)
         self._observer(transition, about)
-
-
-def _error_of(part: Callable[[], None]) -> TinyMLOpsError | None:
-    try:
-        part()
-    except TinyMLOpsError as error:
-        return error
-    return None

@@ -19,6 +19,8 @@ _QUIET = frozenset(
         Transition.HEALTH_ACKNOWLEDGED, Transition.SPOOL_SENT, Transition.SPOOL_ACKNOWLEDGED, Transition.SPOOL_PRUNED,
         Transition.METADATA_REFRESHED, Transition.TIMESTAMP_SAVED, Transition.SNAPSHOT_SAVED,
         Transition.TARGETS_SAVED, Transition.TIME_ASKED, Transition.TIME_VERIFIED,
+        Transition.QUOTA_RESERVED, Transition.RECORD_CLOSED, Transition.CHECKPOINT_MADE, Transition.USAGE_SENT,
+        Transition.USAGE_ACKNOWLEDGED, Transition.RECORDS_PRUNED,
     }
 )  # fmt: skip
 """What happens at every round, or at every query."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from tinymlops import __version__
 from tinymlops.edge.serving import Models
-from tinymlops.errors import FormatError, NoModelError, StorageError, TinyMLOpsError, UsageError
+from tinymlops.errors import FormatError, NoModelError, QuotaError, StorageError, TinyMLOpsError, UsageError
 from tinymlops.wire.messages import Problem
 
 _MOST_BODY_BYTES = 8 * 1024 * 1024
@@ -194,6 +194,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.BAD_REQUEST, error.cause, error.next_step)
         except NoModelError as error:
             self._refuse(HTTPStatus.NOT_FOUND, error.cause, error.next_step)
+        except QuotaError as error:
+            self._refuse(HTTPStatus.PAYMENT_REQUIRED, error.cause, error.next_step)
         except TinyMLOpsError as error:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, error.cause, error.next_step)
 

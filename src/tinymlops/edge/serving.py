@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy.typing as npt
 
 from tinymlops.edge.counters import Counters, ReleaseCount
+from tinymlops.edge.meter import Meter
 from tinymlops.edge.prediction import Latencies, Prediction, ReadyVariant
 from tinymlops.edge.seams import InterpreterFactory
 from tinymlops.edge.slots import SlotRecord, Slots
@@ -91,12 +92,14 @@ class Model:
         workload: Which task.
         counters: Count queries.
         state: Says how the device is; asked when the choice of the variant is made anew.
+        pay: Pays for a query of a metered model; raises where nothing does.
     """
 
-    def __init__(self, workload: str, counters: Counters, state: HowItIs) -> None:
+    def __init__(self, workload: str, counters: Counters, state: HowItIs, pay: Callable[[], Meter]) -> None:
         self.workload = workload
         self._counters = counters
         self._state = state
+        self._pay = pay
         # Together in one value, so that a query never takes the release from here and the variant from there
         self._serving: tuple[RunningRelease, dict[float | None, ReadyVariant]] | None = None
 
@@ -104,6 +107,12 @@ class Model:
     def release(self) -> RunningRelease | None:
         """What runs."""
         return self._serving[0] if self._serving is not None else None
+
+    @property
+    def is_metered(self) -> bool:
+        """Whether its queries have to be paid for."""
+        release = self.release
+        return release is not None and any(manifest.metered for manifest in release.manifests)
 
     def use(self, release: RunningRelease | None) -> None:
         """Answer with another release from now on; queries that are under way end with the old one."""
@@ -127,17 +136,21 @@ class Model:
         Raises:
             UsageError: Values that do not fit; not counted.
             NoModelError: There is no verified release yet.
-            DoesNotRunError: The model failed; counted as an error.
+            DoesNotRunError: The model failed; counted as an error, and not charged.
+            QuotaError: The model is metered, and no voucher pays for the query; not counted.
         """
         begun_ns = time.perf_counter_ns()
         release, chosen = self._running()
         variant = chosen.get(preference) or self._variant(release, chosen, preference)
         raw = variant.quantized(values)
+        payer = self._pay() if variant.manifest.metered else None
         self._counters.query(release.key)
         try:
             prediction = variant.answer(raw, begun_ns)
         except DoesNotRunError:
             self._counters.error(release.key)
+            if payer is not None:
+                payer.give_back()
             raise
         release.latencies.add(prediction.latency_us)
         return prediction

@@ -11,12 +11,14 @@ from tinymlops import __version__
 from tinymlops.edge import enrolment, journal
 from tinymlops.edge.assignments import Assignments
 from tinymlops.edge.counters import Counters
+from tinymlops.edge.metering import Left, left_in
 from tinymlops.edge.seams import SystemClock
 from tinymlops.edge.serving import release_key
 from tinymlops.edge.slots import MODELS, Slots, WorkloadState
 from tinymlops.edge.spool import SpoolState, saved_state
 from tinymlops.edge.storage import Folder
 from tinymlops.edge.transitions import ignore
+from tinymlops.edge.trusted_clock import TrustedClock
 from tinymlops.wire.identity import DeviceKeys
 from tinymlops.wire.messages import Count
 
@@ -64,6 +66,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         waiting_through: Highest record that the gateway has acknowledged.
         dropped_observations: Lost to the quota.
         used_bytes: Of the state folder.
+        vouchers: That pay for metered models, and what is left.
         journal: The last transitions.
     """
 
@@ -76,6 +79,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     waiting_through: Count = 0
     dropped_observations: Count = 0
     used_bytes: Count = 0
+    vouchers: tuple[Left, ...] = ()
     journal: Annotated[tuple[str, ...], Meta(max_length=_LINES)] = ()
 
 
@@ -109,6 +113,7 @@ def status_of(folder: Folder) -> Status:
         profile=known.profile if known else "",
         assignment=current.counter if current else 0,
         workloads=tuple(_workload(Slots(folder, name, keys), offers.get(name), counters) for name in names),
+        vouchers=left_in(folder, TrustedClock(SystemClock(), folder, ignore).now()),
     )
 
 

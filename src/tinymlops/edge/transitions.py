@@ -68,6 +68,15 @@ class Transition(StrEnum):
     SPOOL_SENT = "spool sent"
     SPOOL_ACKNOWLEDGED = "spool acknowledged"
     SPOOL_PRUNED = "spool pruned"
+    VOUCHER_SAVED = "voucher saved"
+    VOUCHER_DAMAGED = "voucher is damaged"
+    VOUCHER_STOPPED = "voucher pays for nothing more"
+    QUOTA_RESERVED = "quota reserved"
+    RECORD_CLOSED = "record of use closed"
+    CHECKPOINT_MADE = "checkpoint made"
+    USAGE_SENT = "use reported"
+    USAGE_ACKNOWLEDGED = "use acknowledged"
+    RECORDS_PRUNED = "records of use pruned"
     STOPPED = "stopped"
 
 

@@ -5,16 +5,21 @@ SQLite in a file by default, PostgreSQL by address. Gateways, flows and commands
 
 from tinymlops.fleet.database import database_address
 from tinymlops.fleet.fleet import Fleet, open_fleet
+from tinymlops.fleet.till import Till
 from tinymlops.fleet.values import (
     Admission,
     CodeTerms,
     Device,
     EnrolmentTicket,
+    Handed,
     HealthOf,
     Heard,
+    Incident,
+    IssuedVoucher,
     PastReport,
     StoredRollout,
     Verdict,
+    VoucherTerms,
 )
 
 __all__ = [
@@ -23,11 +28,16 @@ __all__ = [
     "Device",
     "EnrolmentTicket",
     "Fleet",
+    "Handed",
     "HealthOf",
     "Heard",
+    "Incident",
+    "IssuedVoucher",
     "PastReport",
     "StoredRollout",
+    "Till",
     "Verdict",
+    "VoucherTerms",
     "database_address",
     "open_fleet",
 ]

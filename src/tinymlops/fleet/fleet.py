@@ -10,6 +10,7 @@ from sqlalchemy import select
 from tinymlops.errors import SetupError
 from tinymlops.fleet import devices, enrolment, reports, requests, rollouts, tables
 from tinymlops.fleet.database import Database, insert
+from tinymlops.fleet.till import Till
 from tinymlops.fleet.values import (
     Admission,
     CodeTerms,
@@ -55,6 +56,7 @@ class Fleet:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.till = Till(database)
 
     @property
     def address(self) -> str:

@@ -26,6 +26,7 @@ metadata = MetaData(naming_convention=_NAMES)
 # A double in PostgreSQL too, where Float alone would be one only by chance.
 _MOMENT = Float(53)
 _DEVICE = String(32)
+_SERIAL = String(32)
 _WORD = String(64)
 
 codes = Table(
@@ -124,4 +125,101 @@ assignments = Table(
     # The newest one that was published, as JSON.
     Column("content", LargeBinary),
     Column("issued_s", _MOMENT),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("name", _WORD, primary_key=True),
+    # A `tinymlops.billing.invoices.Account` as JSON.
+    Column("document", LargeBinary, nullable=False),
+    Column("updated_s", _MOMENT, nullable=False),
+)
+
+vouchers = Table(
+    "vouchers",
+    metadata,
+    Column("serial", _SERIAL, primary_key=True),
+    Column("device_id", _DEVICE, ForeignKey(devices.c.device_id), nullable=False),
+    Column("workload", _WORD, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("account", _WORD, ForeignKey(accounts.c.name), nullable=False, index=True),
+    Column("quota", BigInteger, nullable=False),
+    # What was to pay when it was issued, in micro-dollars; 0 for postpaid.
+    Column("price", BigInteger, nullable=False),
+    Column("message", LargeBinary, nullable=False),
+    Column("issued_s", _MOMENT, nullable=False),
+    Column("ends_s", _MOMENT, nullable=False),
+    Column("revoked_s", _MOMENT),
+    # How far its chain is settled.
+    Column("seq", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("head", LargeBinary(32), nullable=False),
+    Column("counter_kind", _WORD),
+    Column("counter", BigInteger, nullable=False),
+    Column("reported_s", _MOMENT),
+    # That the package was sold with; use has one of its own.
+    Column("invoice_id", _SERIAL),
+    Index("ix_vouchers_device_id", "device_id", "workload", "epoch", unique=True),
+)
+
+usage_lines = Table(
+    "usage_lines",
+    metadata,
+    Column("serial", _SERIAL, ForeignKey(vouchers.c.serial), primary_key=True),
+    Column("seq_from", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq_to", BigInteger, nullable=False),
+    Column("start_used", BigInteger, nullable=False),
+    Column("start_head", LargeBinary(32), nullable=False),
+    Column("units", BigInteger, nullable=False),
+    Column("records", LargeBinary, nullable=False),
+    Column("checkpoint", LargeBinary, nullable=False),
+    Column("received_s", _MOMENT, nullable=False),
+    # Set once, when the month is closed.
+    Column("invoice_id", _SERIAL, index=True),
+)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    # Digest of the checkpoint: the same message is one incident, however often it is sent.
+    Column("incident_id", String(64), primary_key=True),
+    Column("serial", _SERIAL, ForeignKey(vouchers.c.serial), nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("at_s", _MOMENT, nullable=False),
+    Column("known_seq", BigInteger, nullable=False),
+    Column("known_used", BigInteger, nullable=False),
+    Column("known_head", LargeBinary(32), nullable=False),
+    Column("checkpoint", LargeBinary, nullable=False),
+    Column("records", LargeBinary, nullable=False),
+    Column("what", Text, nullable=False),
+)
+
+invoices = Table(
+    "invoices",
+    metadata,
+    Column("invoice_id", _SERIAL, primary_key=True),
+    Column("account", _WORD, ForeignKey(accounts.c.name), nullable=False),
+    Column("period", String(7), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Index("ix_invoices_account", "account", "period", unique=True),
+)
+
+# Append-only: triggers refuse every change.
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("reference", String(128), primary_key=True),
+    Column("at_s", _MOMENT, nullable=False),
+    Column("what", Text, nullable=False),
+)
+
+ledger_entries = Table(
+    "ledger_entries",
+    metadata,
+    Column("reference", String(128), ForeignKey(ledger.c.reference), primary_key=True),
+    Column("line", Integer, primary_key=True, autoincrement=False),
+    Column("account", String(128), nullable=False, index=True),
+    Column("micro", BigInteger, nullable=False),
 )

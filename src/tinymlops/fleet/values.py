@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from tinymlops.wire.fields import DeviceId
 from tinymlops.wire.identity import PublicKeys
 from tinymlops.wire.messages import HealthReport, ReleaseHealth, Word
+from tinymlops.wire.metering import Checkpoint, Mark, Quota, Serial, UsageReport
 from tinymlops.wire.sealing import Cipher
 
 
@@ -161,3 +164,107 @@ class StoredRollout(msgspec.Struct, frozen=True, kw_only=True):
     document: bytes
     version: int
     updated_s: float
+
+
+Signer = Callable[[bytes], bytes]
+"""Makes an Ed25519 signature with the gateway's key."""
+
+
+class VoucherTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a voucher shall say.
+
+    Attributes:
+        serial: 16 random bytes, hexadecimal; the same again gives the same voucher.
+        device_id: That may use it.
+        workload: The model that it pays for.
+        account: Of the customer who pays.
+        quota: Queries.
+        life_s: How long it lasts, in seconds.
+        grace_s: How much longer for a device that can't reach its gateway, in seconds.
+        price: Of a prepaid one, in micro-dollars; by the customer's tariff if not given.
+    """
+
+    serial: Serial
+    device_id: DeviceId
+    workload: Word
+    account: Word
+    quota: Quota
+    life_s: Annotated[int, Meta(ge=1, lt=2**32)]
+    grace_s: Annotated[int, Meta(ge=0, lt=2**32)] = 0
+    price: Annotated[int, Meta(ge=0, lt=2**53)] | None = None
+
+
+class IssuedVoucher(msgspec.Struct, frozen=True, kw_only=True):
+    """A voucher, and how far it is used.
+
+    Attributes:
+        serial: Names it.
+        device_id: That may use it.
+        workload: The model that it pays for.
+        epoch: Counts the vouchers of a device and model.
+        account: Of the customer.
+        quota: Queries.
+        price: Paid ahead, in micro-dollars.
+        message: As it was signed.
+        issued_s: When, in seconds since 1970.
+        ends_s: When it is over, with its grace.
+        revoked_s: When it was taken back, or None.
+        mark: How far its chain is settled.
+        reported_s: When its device last reported use, or None.
+    """
+
+    serial: str
+    device_id: str
+    workload: str
+    epoch: int
+    account: str
+    quota: int
+    price: int
+    message: bytes
+    issued_s: float
+    ends_s: float
+    revoked_s: float | None
+    mark: Mark
+    reported_s: float | None
+
+
+class Incident(msgspec.Struct, frozen=True, kw_only=True):
+    """Use that does not fit, with its evidence: the device's signed words against what we had.
+
+    Attributes:
+        incident_id: Digest of the checkpoint.
+        serial: Of the voucher.
+        device_id: Its device.
+        kind: ``fork``, ``overspent`` or ``counter``.
+        at_s: When it came, in seconds since 1970.
+        known: Our place in the chain then.
+        checkpoint: As the device signed it.
+        records: That came with it.
+        what: In words.
+    """
+
+    incident_id: str
+    serial: str
+    device_id: str
+    kind: str
+    at_s: float
+    known: Mark
+    checkpoint: bytes
+    records: bytes
+    what: str
+
+
+class Handed(msgspec.Struct, frozen=True, kw_only=True):
+    """A report of use whose signature and records hold.
+
+    Attributes:
+        device_id: Who sent it.
+        checkpoint: What the device signed.
+        report: As it came.
+        at_s: When, in seconds since 1970 by the gateway's clock.
+    """
+
+    device_id: str
+    checkpoint: Checkpoint
+    report: UsageReport
+    at_s: float

@@ -8,13 +8,16 @@ from collections.abc import AsyncIterator
 from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse, StreamingResponse
 
+from tinymlops.errors import RefusedError
 from tinymlops.files import sha256
+from tinymlops.fleet import Handed
 from tinymlops.gateway.authentication import Signed
 from tinymlops.gateway.files import TIMESTAMP, byte_range, target_key
 from tinymlops.gateway.inbox import checked
 from tinymlops.gateway.problems import RETRY_S, Refusal, blaming_the_request, json_response
 from tinymlops.gateway.services import Gateway
 from tinymlops.store import NotFoundError
+from tinymlops.wire import cose
 from tinymlops.wire.encoding import decode, decode_packed, encode
 from tinymlops.wire.identity import PublicKeys
 from tinymlops.wire.messages import (
@@ -26,6 +29,16 @@ from tinymlops.wire.messages import (
     TelemetryBatch,
     TimeAnswer,
     TimeRequest,
+)
+from tinymlops.wire.metering import (
+    ACKNOWLEDGEMENT,
+    REVOCATION,
+    Revocation,
+    UsageAcknowledgement,
+    UsageAnswer,
+    UsageReport,
+    VoucherList,
+    checked_report,
 )
 
 _FOR_EVER = "private, max-age=31536000, immutable"
@@ -43,6 +56,8 @@ def device_routes(gateway: Gateway) -> APIRouter:
         ("POST", "/health", answers.health),
         ("POST", "/time", answers.time),
         ("POST", "/telemetry", answers.telemetry),
+        ("GET", "/vouchers", answers.vouchers),
+        ("POST", "/usage", answers.usage),
     ):
         router.add_api_route(path, answer, methods=[method], response_model=None)
     return router
@@ -129,6 +144,41 @@ class _DeviceAnswers:
             await self._authenticator.admit(signed)
             through = await self._gateway.in_thread(lambda: self._gateway.inbox.keep(signed.device_id, batch))
         return json_response(Acknowledgement(through=through))
+
+    async def vouchers(self, request: Request) -> Response:
+        """The device's vouchers, and which of them were taken back."""
+        async with self._asked(request) as signed:
+            gateway, now_s = self._gateway, self._gateway.clock()
+            found = await gateway.in_thread(lambda: gateway.fleet.till.vouchers_for(signed.device_id, now_s=now_s))
+        gone = (
+            Revocation(serial=one.serial, revoked_s=int(one.revoked_s)) for one in found if one.revoked_s is not None
+        )
+        return json_response(
+            VoucherList(
+                vouchers=tuple(one.message for one in found if one.revoked_s is None),
+                revocations=tuple(cose.signed(one, REVOCATION, gateway.key.signature) for one in gone),
+            )
+        )
+
+    async def usage(self, request: Request) -> Response:
+        """Settle a report of use, durably, and say so with the gateway's signature."""
+        gateway = self._gateway
+        async with self._authenticator.signed(request, most_bytes=self._settings.small_body_bytes) as signed:
+            request.state.device = signed.device_id
+            with blaming_the_request():
+                report = decode_packed(signed.body, UsageReport, what="the report of use")
+            await self._authenticator.admit(signed)
+            with blaming_the_request():
+                told = await gateway.in_thread(lambda: self._settled(signed.device_id, report))
+        return json_response(UsageAnswer(acknowledgement=cose.signed(told, ACKNOWLEDGEMENT, gateway.key.signature)))
+
+    def _settled(self, device_id: str, report: UsageReport) -> UsageAcknowledgement:
+        device = self._gateway.fleet.find_device(device_id)
+        if device is None:
+            raise RefusedError("this device is not let in", "enrol it")
+        checkpoint = checked_report(report, device.keys.signing)
+        handed = Handed(device_id=device_id, checkpoint=checkpoint, report=report, at_s=self._gateway.clock())
+        return self._gateway.fleet.till.settle([handed])[0]
 
     @contextlib.asynccontextmanager
     async def _asked(self, request: Request) -> AsyncIterator[Signed]:

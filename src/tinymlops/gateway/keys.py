@@ -1,4 +1,4 @@
-"""The gateway's own key: it signs the time, and enrolment codes name it."""
+"""The gateway's own key: it signs the time, vouchers and acknowledgements, and enrolment codes name it."""
 
 from __future__ import annotations
 
@@ -110,6 +110,10 @@ class GatewayKey:
         if not isinstance(key, Ed25519PublicKey):
             raise _no_key(path)
         return key.public_bytes_raw()
+
+    def signature(self, content: bytes) -> bytes:
+        """Ed25519 signature of 64 bytes. What is signed must say by its first bytes what it is."""
+        return self._private.sign(content)
 
     def sign(self, content: bytes) -> SignedBytes:
         """``content`` with the gateway's word for it."""

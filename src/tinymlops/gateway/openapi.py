@@ -19,6 +19,7 @@ from tinymlops.wire.messages import (
     TelemetryBatch,
     TimeRequest,
 )
+from tinymlops.wire.metering import UsageAnswer, UsageReport, VoucherList
 
 _JSON, _PACKED, _BYTES, _TEXT = "application/json", "application/msgpack", "application/octet-stream", "text/plain"
 _SIGNED, _OPERATOR = "deviceSignature", "operatorToken"
@@ -30,6 +31,9 @@ _TYPES = (
     TimeRequest,
     SignedBytes,
     TelemetryBatch,
+    VoucherList,
+    UsageReport,
+    UsageAnswer,
     Problem,
     DevicePage,
     RolloutList,
@@ -92,6 +96,15 @@ def _device_paths() -> dict[str, Any]:
         "/v1/time": {"post": _operation("Ask for the time, signed", takes=TimeRequest, gives=SignedBytes)},
         "/v1/telemetry": {
             "post": _operation("Hand in records", takes=TelemetryBatch, gives=Acknowledgement, media=_PACKED)
+        },
+        "/v1/vouchers": {"get": _operation("Fetch the device's vouchers, signed (COSE)", gives=VoucherList)},
+        "/v1/usage": {
+            "post": _operation(
+                "Report metered use: a signed checkpoint (COSE) and its records",
+                takes=UsageReport,
+                gives=UsageAnswer,
+                media=_PACKED,
+            )
         },
         "/v1/metadata/{name}": {
             "get": _operation(

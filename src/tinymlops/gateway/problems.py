@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 from starlette.responses import Response
 
-from tinymlops.errors import FormatError, RefusedError, TinyMLOpsError
+from tinymlops.errors import FormatError, RefusedError, TinyMLOpsError, UntrustedError
 from tinymlops.store import NotFoundError
 from tinymlops.wire.encoding import encode
 from tinymlops.wire.messages import Problem
@@ -54,6 +54,8 @@ def blaming_the_request() -> Iterator[None]:
         yield
     except FormatError as error:
         raise Refusal(400, "malformed", Problem(error.cause, error.next_step)) from error
+    except UntrustedError as error:
+        raise Refusal(400, "untrusted", Problem(error.cause, error.next_step)) from error
     except RefusedError as error:
         raise Refusal(403, "refused", Problem(error.cause, error.next_step)) from error
 

@@ -65,11 +65,11 @@ def _decode(decoder: Callable[..., Any], content: bytes | bytearray | memoryview
     try:
         value: T = decoder(content, type=kind)
     except _UNREADABLE as error:
-        _refuse_unknown_version(_version_of(decoder, content), kind, what)
+        refuse_unknown_version(_version_of(decoder, content), kind, what)
         raise FormatError(
             f"{what or kind.__name__} can't be read ({error})", "it is damaged, or written by other software: ask again"
         ) from error
-    _refuse_unknown_version(value, kind, what)
+    refuse_unknown_version(value, kind, what)
     return value
 
 
@@ -82,7 +82,8 @@ def _version_of(decoder: Callable[..., Any], content: bytes | bytearray | memory
     return found
 
 
-def _refuse_unknown_version(value: object, kind: type[msgspec.Struct], what: str) -> None:
+def refuse_unknown_version(value: object, kind: type[msgspec.Struct], what: str) -> None:
+    """Raise `FormatError` where ``value`` is of another version than this software's ``kind``."""
     if not isinstance(value, Versioned) or not issubclass(kind, Versioned):
         return
     known = _known_version(kind)

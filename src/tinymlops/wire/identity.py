@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from tinymlops.errors import FormatError, UntrustedError
 
@@ -131,6 +132,25 @@ def verify(signing_key: bytes, signature: bytes, message: bytes, *, what: str) -
         raise UntrustedError(
             f"the signature of {what} does not hold", "do not use it; ask again, and report it if it stays"
         ) from error
+
+
+def read_public_pem(content: bytes, name: object) -> bytes:
+    """The Ed25519 public key in a PEM file: 32 bytes.
+
+    Args:
+        content: Of the file.
+        name: Of the file, for the error.
+
+    Raises:
+        FormatError: It holds no such key.
+    """
+    try:
+        key: object = load_pem_public_key(content)
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PublicKey):
+        raise FormatError(f"{name} holds no Ed25519 public key in PEM", "restore the file from its copy")
+    return key.public_bytes_raw()
 
 
 def sealing_public_key(public: PublicKeys) -> X25519PublicKey:

@@ -135,6 +135,7 @@ class Manifest(Versioned, frozen=True, kw_only=True):
         self_test: Run before the variant is used.
         bounds: What the device's health is judged by.
         cost: What the variant costs against the others of its release, for the choice on the device.
+        metered: Whether every query has to be paid for with a voucher.
 
     Raises:
         FormatError: The self-test's bytes are not its number of rows, or edges do not rise.
@@ -159,6 +160,7 @@ class Manifest(Versioned, frozen=True, kw_only=True):
     confidence_edges: Annotated[tuple[float, ...], Meta(max_length=1024)] = ()
     bounds: HealthBounds = HealthBounds()
     cost: VariantCost = VariantCost()
+    metered: bool = False
 
     def __post_init__(self) -> None:
         test = self.self_test

@@ -10,8 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.gateway.rig import NOW_S, FakeDevice, Rig, digest_name, health, problem, records, value
+from tinymlops.billing.invoices import Account
+from tinymlops.fleet import VoucherTerms
+from tinymlops.wire.cose import opened, signed
 from tinymlops.wire.encoding import decode, encode, encode_packed
 from tinymlops.wire.messages import Acknowledgement, SignedBytes, TimeAnswer, TimeRequest
+from tinymlops.wire.metering import (
+    Checkpoint,
+    Mark,
+    Revocation,
+    UsageAcknowledgement,
+    UsageAnswer,
+    UsageRecord,
+    UsageReport,
+    Verdict,
+    Voucher,
+    VoucherList,
+    end_of,
+    first_mark,
+)
 from tinymlops.wire.request_signing import CLOCK_WINDOW_S
 
 PACKAGE = b"sealed"
@@ -30,13 +47,58 @@ def device_routes(device: FakeDevice) -> list[tuple[str, str, bytes]]:
         ("POST", "/v1/health", encode(health(1))),
         ("POST", "/v1/time", TIME_REQUEST),
         ("POST", "/v1/telemetry", encode_packed(records(1))),
+        ("GET", "/v1/vouchers", b""),
+        ("POST", "/v1/usage", usage_of(device)),
     ]
+
+
+def usage_of(device: FakeDevice) -> bytes:
+    """A report of one query, on the device's voucher where it has one."""
+    found = device.rig.fleet.till.vouchers(device_id=device.id)
+    first = first_mark(found[0].message) if found else Mark(0, 0, bytes(32))
+    record = UsageRecord.new(1, 1, 0.0).to_bytes()
+    checkpoint = Checkpoint(serial="0" * 32, start=first, end=end_of(first, record), at_s=0)
+    return encode_packed(UsageReport(checkpoint=signed(checkpoint, "checkpoint", device.keys.sign), records=record))
 
 
 def fill(rig: Rig, device: FakeDevice) -> None:
     rig.store.put("metadata/timestamp.json", b"{}")
     rig.store.put(f"targets{PACKAGE_PATH.removeprefix('/v1/targets')}", PACKAGE)
     rig.store.put(f"targets/devices/{digest_name(b'own', device.id)}", b"own")
+    if rig.fleet.find_device(device.id) is not None:
+        give_voucher(rig, device)
+
+
+def give_voucher(rig: Rig, device: FakeDevice) -> None:
+    rig.fleet.till.save_account(Account(name="acme"), now_s=NOW_S)
+    terms = VoucherTerms(
+        serial="0" * 32, device_id=device.id, workload="activity", account="acme", quota=100, life_s=1000
+    )
+    rig.fleet.till.issue(terms, rig.key.signature, now_s=NOW_S)
+
+
+def test_a_report_of_use_is_acknowledged_with_a_signature(rig: Rig) -> None:
+    device = rig.device()
+    give_voucher(rig, device)
+    listed = decode(device.ask("GET", "/v1/vouchers").content, VoucherList)
+    assert opened(listed.vouchers[0], "voucher", rig.key.public, Voucher).quota == 100
+    body = usage_of(device)
+    for verdict in (Verdict.BILLED, Verdict.STALE):
+        answer = decode(device.ask("POST", "/v1/usage", body).content, UsageAnswer)
+        told = opened(answer.acknowledgement, "acknowledgement", rig.key.public, UsageAcknowledgement)
+        assert (told.verdict, told.mark.used) == (verdict, 1)
+    rig.fleet.till.revoke("0" * 32, now_s=NOW_S)
+    listed = decode(device.ask("GET", "/v1/vouchers").content, VoucherList)
+    assert listed.vouchers == ()
+    assert opened(listed.revocations[0], "revocation", rig.key.public, Revocation).serial == "0" * 32
+
+
+def test_use_that_another_device_signed_is_refused(rig: Rig) -> None:
+    device, other = rig.device(), rig.device()
+    give_voucher(rig, device)
+    assert other.ask("POST", "/v1/usage", usage_of(device)).status_code == 400
+    assert other.ask("POST", "/v1/usage", usage_of(other)).status_code == 403
+    assert device.ask("POST", "/v1/usage", b"\x00").status_code == 400
 
 
 def test_the_table_of_routes_is_complete(rig: Rig) -> None:

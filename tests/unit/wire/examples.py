@@ -11,18 +11,23 @@ from tests.unit.wire import golden
 from tests.unit.wire.samples import (
     CODE,
     CONTENT_KEY,
+    FIRST,
     GATEWAY_KEY,
     HEADER,
     KEY_ID,
     KEYS,
     NOW_S,
+    RECORD,
     REQUEST,
     ROOT,
     SENT_AS_JSON,
     SENT_PACKED,
+    SENT_SIGNED,
     SIGNED_TIME,
+    VOUCHER,
     name_of,
 )
+from tinymlops.wire.cose import encode_cbor, to_be_signed
 from tinymlops.wire.encoding import encode, encode_packed
 from tinymlops.wire.enrolment_code import secret_digest
 from tinymlops.wire.messages import Problem
@@ -87,6 +92,10 @@ def examples() -> dict[str, str]:
         "enrolment root": f"root         {ROOT.decode()}\ngateway key  {GATEWAY_KEY.hex()}",
         **{name_of(value): pretty(encode(value)) for value in SENT_AS_JSON},
         **{name_of(value): hexadecimal(encode_packed(value)) for value in SENT_PACKED},
+        "record of use": RECORD.hex(),
+        "head of the voucher": FIRST.head.hex(),
+        "Sig_structure of the voucher": hexadecimal(to_be_signed(encode_cbor(VOUCHER), "voucher")),
+        **{f"{kind}, signed": hexadecimal(message) for _, kind, message in SENT_SIGNED},
         "PackageHeader, as JSON": pretty(encode(HEADER)),
         "SignedBytes": pretty(encode(SIGNED_TIME)),
         "Problem": pretty(encode(PROBLEM)),

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.unit.wire import golden
 from tinymlops.wire.assignment import Assignment, Offer, PackageOffer, VariantOffer
+from tinymlops.wire.cose import signed
 from tinymlops.wire.device_state import VariantCost
 from tinymlops.wire.encoding import Versioned, encode
 from tinymlops.wire.enrolment_code import EnrolmentCode
@@ -27,6 +28,19 @@ from tinymlops.wire.messages import (
     TelemetryBatch,
     TimeAnswer,
     TimeRequest,
+)
+from tinymlops.wire.metering import (
+    Checkpoint,
+    Revocation,
+    UsageAcknowledgement,
+    UsageAnswer,
+    UsageRecord,
+    UsageReport,
+    Verdict,
+    Voucher,
+    VoucherList,
+    end_of,
+    first_mark,
 )
 from tinymlops.wire.request_signing import Request
 from tinymlops.wire.sealing import Cipher, PackageHeader, SealedModel
@@ -114,7 +128,33 @@ HEADER = PackageHeader(
 TIME = TimeAnswer(now_s=float(NOW_S), nonce=bytes(range(16)))
 SIGNED_TIME = SignedBytes(encode(TIME), GATEWAY.sign(encode(TIME)))
 
+VOUCHER = Voucher(
+    serial="00112233445566778899aabbccddeeff",
+    device=KEYS.device_id,
+    workload="activity",
+    quota=50_000,
+    issued_s=NOW_S,
+    expires_s=NOW_S + 7_776_000,
+    grace_s=604_800,
+)
+VOUCHER_MESSAGE = signed(VOUCHER, "voucher", GATEWAY.sign)
+RECORD = UsageRecord(1, 100, NOW_S // 3600, b"\xde\xad\xbe\xef").to_bytes()
+FIRST = first_mark(VOUCHER_MESSAGE)
+CHECKPOINT = Checkpoint(serial=VOUCHER.serial, start=FIRST, end=end_of(FIRST, RECORD), at_s=NOW_S + 60, counter=1)
+CHECKPOINT_MESSAGE = signed(CHECKPOINT, "checkpoint", KEYS.sign)
+USAGE_TOLD = UsageAcknowledgement(serial=VOUCHER.serial, mark=CHECKPOINT.end, verdict=Verdict.BILLED, at_s=NOW_S + 61)
+REVOCATION = Revocation(serial=VOUCHER.serial, revoked_s=NOW_S + 3600)
+SENT_SIGNED: tuple[tuple[Versioned, str, bytes], ...] = (
+    (VOUCHER, "voucher", VOUCHER_MESSAGE),
+    (CHECKPOINT, "checkpoint", CHECKPOINT_MESSAGE),
+    (USAGE_TOLD, "acknowledgement", signed(USAGE_TOLD, "acknowledgement", GATEWAY.sign)),
+    (REVOCATION, "revocation", signed(REVOCATION, "revocation", GATEWAY.sign)),
+)
+"""Values that are sent in COSE messages only: each with its kind and its message."""
+
 SENT_AS_JSON: tuple[Versioned, ...] = (
+    VoucherList(vouchers=(VOUCHER_MESSAGE,)),
+    UsageAnswer(acknowledgement=SENT_SIGNED[2][2]),
     EnrolmentRequest(
         secret=CODE.secret,
         signing_key=KEYS.public.signing,
@@ -153,6 +193,7 @@ SENT_AS_JSON: tuple[Versioned, ...] = (
     TIME,
 )
 SENT_PACKED: tuple[Versioned, ...] = (
+    UsageReport(checkpoint=CHECKPOINT_MESSAGE, records=RECORD),
     HEADER,
     TelemetryBatch(records=(Record(1, "window", b"\x00\x01"), Record(2, "receipt", b""))),
 )

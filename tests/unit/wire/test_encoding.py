@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 import tinymlops.wire
-from tests.unit.wire.samples import MANIFEST, SENT, SENT_AS_JSON, SENT_PACKED, changed_version, name_of
+from tests.unit.wire.samples import MANIFEST, SENT, SENT_AS_JSON, SENT_PACKED, SENT_SIGNED, changed_version, name_of
 from tinymlops.errors import FormatError
 from tinymlops.wire.encoding import Versioned, decode, decode_packed, encode, encode_packed
 from tinymlops.wire.fields import Count, DeviceId, Sha256, TargetPath, Word, one_line
@@ -21,7 +21,7 @@ def _kinds(parent: type[Versioned]) -> set[type[Versioned]]:
 def test_every_versioned_type_has_a_sample() -> None:
     room = f"{tinymlops.wire.__name__}."
     here = {kind for kind in _kinds(Versioned) if kind.__module__.startswith(room)}
-    assert here == {type(value) for value in SENT}
+    assert here == {type(value) for value in SENT} | {type(value) for value, _, _ in SENT_SIGNED}
 
 
 @pytest.mark.parametrize("value", SENT_AS_JSON, ids=name_of)
