@@ -42,6 +42,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         gain: Challenger over champion, positive is better, in the metric's own unit.
         low: Of the gain's confidence interval (paired bootstrap).
         high: Likewise.
+        blocks: Devices, people or days that the rows fall into; those are independent of each other, rows are not.
     """
 
     rows: str
@@ -51,6 +52,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     gain: float
     low: float
     high: float
+    blocks: int = 0
 
 
 class RetrainingRecord(Versioned, frozen=True, kw_only=True):
