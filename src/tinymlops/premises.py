@@ -5,6 +5,7 @@ Everything lies in the state folder unless the environment says otherwise:
     TINYMLOPS_STORE           the signed repository, which the gateway serves: a folder or s3://bucket/prefix
     TINYMLOPS_PRIVATE_STORE   records of releases and content keys, which no device may read
     TINYMLOPS_DATABASE        devices, health, roll-outs
+    TINYMLOPS_TELEMETRY       what devices told: inbox, tables, verdicts, retrainings; never served to devices
     TINYMLOPS_KEYS            the folder that `tinymlops keys create` made, or its part ``online``
     TINYMLOPS_PASSPHRASE_FILE opens the encrypted ones in flows
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -26,6 +28,9 @@ from tinymlops.releases.repository import Repository
 from tinymlops.releases.vault import Vault
 from tinymlops.steering import Steering
 from tinymlops.store import ObjectStore, open_store
+
+if TYPE_CHECKING:
+    from tinymlops.telemetry.tables import Tables
 
 PASSPHRASE_FILE = "TINYMLOPS_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable
 
@@ -53,12 +58,14 @@ class Premises(msgspec.Struct, frozen=True, kw_only=True):
         store: Of the repository.
         private: Of records and content keys.
         database: Of the fleet.
+        telemetry: Of what devices told, and what was made of it.
         keys: Folder of the keys that this process has.
     """
 
     store: str
     private: str
     database: str
+    telemetry: str
     keys: Path
 
     @classmethod
@@ -69,6 +76,7 @@ class Premises(msgspec.Struct, frozen=True, kw_only=True):
             store=os.environ.get("TINYMLOPS_STORE") or str(state / "repository"),
             private=os.environ.get("TINYMLOPS_PRIVATE_STORE") or str(state / "private"),
             database=database_address(),
+            telemetry=os.environ.get("TINYMLOPS_TELEMETRY") or str(state / "telemetry"),
             keys=Path(os.environ.get("TINYMLOPS_KEYS") or state / "keys"),
         )
 
@@ -105,6 +113,16 @@ class Premises(msgspec.Struct, frozen=True, kw_only=True):
         online = self._keys() / "online"
         repository = open_repository(self._public(), online if online.is_dir() else self._keys())
         return Steering(self.fleet(), repository, self.vault(), self.records())
+
+    def telemetry_store(self) -> ObjectStore:
+        """The place of everything that devices told."""
+        return open_store(self.telemetry)
+
+    def tables(self) -> Tables:
+        """Windows, samples and consents."""
+        from tinymlops.telemetry.tables import Tables  # half a second, and only some ask
+
+        return Tables(self.telemetry)
 
     def _public(self) -> ObjectStore:
         return open_store(self.store)

@@ -42,6 +42,7 @@ class Site:
             store=str(folder / "repository"),
             private=str(folder / "private"),
             database=f"sqlite:///{folder / 'fleet.sqlite'}",
+            telemetry=str(folder / "telemetry"),
             keys=folder / "keys",
         )
         self.environment = os.environ | {

@@ -26,6 +26,7 @@ class Site:
             store=str(state / "repository"),
             private=str(state / "private"),
             database=f"sqlite:///{state / 'fleet.sqlite'}",
+            telemetry=str(state / "telemetry"),
             keys=state / "keys",
         )
 
