@@ -10,15 +10,17 @@ from tinymlops.benchmarking import Workbench
 from tinymlops.devices.backend import Progress, silent
 from tinymlops.devices.profile import DeviceProfile
 from tinymlops.errors import ReleaseError
-from tinymlops.manifests.histograms import CONFIDENCE_EDGES, histograms_of
+from tinymlops.manifests.histograms import histograms_of
+from tinymlops.manifests.output_features import of_classes, of_values
 from tinymlops.manifests.self_test import choose_rows, host_outputs, make_self_test
-from tinymlops.manifests.temperature import fit_temperature
+from tinymlops.manifests.temperature import fit_temperature, tempered
 from tinymlops.measurement import Measurement
 from tinymlops.model_file import ModelFile, TensorSpec, read_model
 from tinymlops.selection import ACCURATE, FAST, DeviceState, costs_of, for_state
 from tinymlops.selection.choice import admit
 from tinymlops.wire.device_state import VariantCost
-from tinymlops.wire.manifest import HealthBounds, Manifest, Tensor
+from tinymlops.wire.manifest import HealthBounds, Histogram, Manifest, Tensor
+from tinymlops.wire.observations import MOST_FEATURES, Feature
 from tinymlops.workloads.catalogue import LoadedWorkload
 from tinymlops.workloads.values import Task
 
@@ -76,14 +78,16 @@ def describe(  # noqa: PLR0913 - a manifest is made of all that is known
         tflite: The variant.
         measurement: Of it, on a device of that kind.
         profile: The kind of device.
-        loaded: The workload with its data: training rows fill histograms, validation rows fit the temperature.
+        loaded: The workload with its data: training rows fill histograms of inputs, validation rows fit the
+            temperature and fill histograms of answers.
         version: Of the release.
         cost: Against the other variants of the release.
         bench: Where to run; the one of this process if not given.
         on_progress: Told what is being done.
 
     Raises:
-        ReleaseError: The variant does not run there, or has several inputs or outputs.
+        ReleaseError: The variant does not run there, has several inputs or outputs, or has nothing of a name that the
+            workload wants counted.
         EngineError: No container engine answers where one is needed.
     """
     facts, workload = measurement.variant, loaded.workload
@@ -92,6 +96,9 @@ def describe(  # noqa: PLR0913 - a manifest is made of all that is known
     rows = choose_rows(loaded.split.validation)
     test = make_self_test(tflite, rows, profile, facts, bench=bench, on_progress=on_progress)
     classifies = workload.task is Task.CLASSIFICATION
+    temperature, output_features = _answers(tflite, model, loaded)
+    histograms = histograms_of(loaded.split.train.inputs, workload.counted)
+    _refuse_unknown(loaded, histograms, output_features)
     return Manifest(
         workload=workload.name,
         version=version,
@@ -106,9 +113,9 @@ def describe(  # noqa: PLR0913 - a manifest is made of all that is known
         output=_tensor(model.outputs[0]),
         labels=workload.labels,
         classifies=classifies,
-        temperature=_temperature(tflite, model, loaded) if classifies else 1.0,
-        histograms=histograms_of(loaded.split.train.inputs),
-        confidence_edges=CONFIDENCE_EDGES if classifies else (),
+        temperature=temperature,
+        histograms=histograms,
+        output_features=output_features,
         self_test=test,
         bounds=_bounds(measurement),
         cost=cost,
@@ -133,10 +140,33 @@ def _tensor(spec: TensorSpec) -> Tensor:
     )
 
 
-def _temperature(tflite: bytes, model: ModelFile, loaded: LoadedWorkload) -> float:
-    validation = loaded.split.validation
+def _answers(tflite: bytes, model: ModelFile, loaded: LoadedWorkload) -> tuple[float, tuple[Feature, ...]]:
+    """Temperature, and what is counted of answers, from what the model makes of the validation rows."""
+    validation, workload = loaded.split.validation, loaded.workload
     outputs = host_outputs(tflite, validation.inputs, model)
-    return fit_temperature(outputs, np.asarray(validation.targets, np.int64))
+    if workload.task is Task.CLASSIFICATION:
+        targets = np.asarray(validation.targets, np.int64)
+        temperature = fit_temperature(outputs, targets)
+        return temperature, of_classes(tempered(outputs, temperature), targets, workload.counted)
+    true, taught = (np.asarray(part.targets, np.float64) for part in (validation, loaded.split.train))
+    return 1.0, of_values(outputs.astype(np.float64), true, taught, workload.counted)
+
+
+def _refuse_unknown(loaded: LoadedWorkload, histograms: tuple[Histogram, ...], answers: tuple[Feature, ...]) -> None:
+    """Raise `ReleaseError` where the owner wants something counted that is not there, or more than a window holds."""
+    found = {one.name for one in (*histograms, *answers)}
+    unknown = sorted(set(loaded.workload.counted or ()) - found)
+    if unknown:
+        raise ReleaseError(
+            f"{loaded.workload.name} wants {', '.join(map(repr, unknown))} counted, which it has not or which never"
+            " changes",
+            "name such as 'channel 0 mean', 'channel 0 standard deviation', 'confidence', 'class', 'output' or 'error'",
+        )
+    if len(found) > MOST_FEATURES:
+        raise ReleaseError(
+            f"{loaded.workload.name} wants {len(found)} features counted, and a window holds {MOST_FEATURES}",
+            "choose fewer: the privacy budget is split over them",
+        )
 
 
 def _bounds(measurement: Measurement) -> HealthBounds:

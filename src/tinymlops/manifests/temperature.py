@@ -31,3 +31,10 @@ def fit_temperature(probabilities: NDArray[np.float32], targets: NDArray[np.int6
 
     found = minimize_scalar(loss, bounds=(np.log(_LEAST), np.log(_MOST)), method="bounded")
     return round(float(np.exp(found.x)), 4)
+
+
+def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+    """Probabilities whose logits are divided by ``temperature``, as a device does it; shapes (n, classes)."""
+    sharpened = np.power(np.maximum(probabilities.astype(np.float64), _SMALLEST), 1.0 / temperature)
+    normal: NDArray[np.float64] = sharpened / sharpened.sum(axis=1, keepdims=True)
+    return normal

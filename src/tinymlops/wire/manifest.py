@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
-from itertools import pairwise
 from typing import Annotated
 
 import msgspec
@@ -15,11 +14,14 @@ from tinymlops.errors import FormatError
 from tinymlops.wire.device_state import VariantCost
 from tinymlops.wire.encoding import Versioned
 from tinymlops.wire.fields import MOST_MODEL_BYTES, Count, Fraction, Line, Microseconds, Sha256, Word
+from tinymlops.wire.observations import MOST_FEATURES, Feature, FeatureKind, check_bins, layout_of
 
 __all__ = ["MOST_MODEL_BYTES", "HealthBounds", "Histogram", "Manifest", "SelfTest", "Statistic", "Tensor"]
 
 _MOST_TENSOR_BYTES = 64 * 1024 * 1024
 _MOST_TEST_BYTES = 4 * 1024 * 1024
+_OF_CLASSES = frozenset({FeatureKind.CONFIDENCE, FeatureKind.CLASS, FeatureKind.ERROR})
+_OF_VALUES = frozenset({FeatureKind.OUTPUT, FeatureKind.ERROR})
 
 
 class Tensor(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +85,7 @@ class Histogram(msgspec.Struct, frozen=True, kw_only=True):
         statistic: What is counted.
         edges: Inner edges, rising: n edges make n + 1 bins, of which the outer two are open.
         reference: Fraction of the training rows in each bin.
+        rows: How many training rows those were; 0 where nobody knows.
 
     Raises:
         FormatError: The edges do not rise, or the reference has not one more entry than there are edges.
@@ -93,10 +96,18 @@ class Histogram(msgspec.Struct, frozen=True, kw_only=True):
     statistic: Statistic
     edges: Annotated[tuple[float, ...], Meta(max_length=1024)]
     reference: Annotated[tuple[Fraction, ...], Meta(max_length=1025)]
+    rows: Count = 0
 
     def __post_init__(self) -> None:
-        if not _rise(self.edges) or len(self.reference) != len(self.edges) + 1:
-            raise FormatError(f"the bins of histogram {self.name!r} do not fit together", "make the manifest again")
+        check_bins(self.name, self.edges, self.reference)
+
+    @property
+    def feature(self) -> Feature:
+        """What is counted, as a window tells it."""
+        return Feature(
+            name=self.name, kind=FeatureKind.INPUT, edges=self.edges, reference=self.reference, rows=self.rows,
+            index=self.channel,
+        )  # fmt: skip
 
 
 class HealthBounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,14 +142,15 @@ class Manifest(Versioned, frozen=True, kw_only=True):
         temperature: Divides the logits so that confidences are honest (Guo et al. 2017, temperature scaling); 1 changes
             nothing.
         histograms: What the device counts of its inputs, once its person agrees.
-        confidence_edges: Inner edges of the histogram of the largest probability.
+        output_features: What it counts of the model's answers, and of their errors where it learns the truth.
         self_test: Run before the variant is used.
         bounds: What the device's health is judged by.
         cost: What the variant costs against the others of its release, for the choice on the device.
         metered: Whether every query has to be paid for with a voucher.
 
     Raises:
-        FormatError: The self-test's bytes are not its number of rows, or edges do not rise.
+        FormatError: The self-test's bytes are not its number of rows, or features are too many, of one name, or about
+            outputs that the model does not have.
     """
 
     workload: Word
@@ -157,7 +169,7 @@ class Manifest(Versioned, frozen=True, kw_only=True):
     self_test: SelfTest
     temperature: Annotated[float, Meta(gt=0)] = 1.0
     histograms: Annotated[tuple[Histogram, ...], Meta(max_length=256)] = ()
-    confidence_edges: Annotated[tuple[float, ...], Meta(max_length=1024)] = ()
+    output_features: Annotated[tuple[Feature, ...], Meta(max_length=MOST_FEATURES)] = ()
     bounds: HealthBounds = HealthBounds()
     cost: VariantCost = VariantCost()
     metered: bool = False
@@ -170,9 +182,21 @@ class Manifest(Versioned, frozen=True, kw_only=True):
                     f"the self-test's {name} have {len(rows)} bytes and not {test.rows} × {tensor.bytes}",
                     "make the manifest again",
                 )
-        if not _rise(self.confidence_edges):
-            raise FormatError("the edges of the confidence histogram do not rise", "make the manifest again")
+        self._check_features()
 
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """Everything that is counted, in the order of a window's histograms: inputs, then answers."""
+        return tuple(histogram.feature for histogram in self.histograms) + self.output_features
 
-def _rise(edges: tuple[float, ...]) -> bool:
-    return all(low < high for low, high in pairwise(edges))
+    @property
+    def layout(self) -> str:
+        """Names what the bins of this manifest's windows mean; see `layout_of`."""
+        return layout_of(self.features)
+
+    def _check_features(self) -> None:
+        names = [one.name for one in (*self.histograms, *self.output_features)]
+        kinds, places = (_OF_CLASSES, 1) if self.classifies else (_OF_VALUES, len(self.labels))
+        fit = all(one.kind in kinds and one.index < places for one in self.output_features)
+        if not fit or len(set(names)) < len(names) or len(names) > MOST_FEATURES:
+            raise FormatError("the features to be counted do not fit the model", "make the manifest again")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated
 
 import msgspec
@@ -95,14 +96,33 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: Unique within a manifest, for example ``"channel 3 mean"``.
         kind: What is counted.
-        edges: Inner edges, rising: n edges make n + 1 bins. A class k falls between the edges k − ½ and k + ½.
-        reference: Fraction of the rows that the model was judged on (training rows for inputs) in each bin.
+        edges: Inner edges, rising: n edges make n + 1 bins, of which the outer two are open; a value on an edge falls
+            above it. A class k falls between the edges k − ½ and k + ½.
+        reference: Fraction in each bin of the rows that it was counted on: training rows for inputs, validation rows
+            for what the model makes of them.
+        rows: How many those were: a reference of few rows is itself uncertain. 0 where nobody knows.
+        index: Channel of an input (index on its last axis), or place of an output.
+
+    Raises:
+        FormatError: The edges do not rise, or the reference has not one more entry than there are edges.
     """
 
     name: Line
     kind: FeatureKind
     edges: Annotated[tuple[float, ...], Meta(max_length=MOST_BINS - 1)]
     reference: Annotated[tuple[Fraction, ...], Meta(max_length=MOST_BINS)]
+    rows: Count = 0
+    index: Count = 0
+
+    def __post_init__(self) -> None:
+        check_bins(self.name, self.edges, self.reference)
+
+
+def check_bins(name: str, edges: tuple[float, ...], reference: tuple[float, ...]) -> None:
+    """Raise `FormatError` where edges do not rise, or a reference has not one more entry than there are edges."""
+    rise = all(low < high for low, high in pairwise(edges))  # False wherever a NaN is
+    if not rise or len(reference) != len(edges) + 1:
+        raise FormatError(f"the bins of histogram {name!r} do not fit together", "make the manifest again")
 
 
 def layout_of(features: tuple[Feature, ...]) -> str:

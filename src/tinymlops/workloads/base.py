@@ -27,6 +27,8 @@ class Workload(ABC):
             the metric's unit, before the accuracy gate vetoes it.
         fit: How the network is fitted.
         credit: Attribution that the data's licence asks for; shown in reports.
+        counted: Names of what devices may count, such as ``"channel 3 mean"``, ``"confidence"`` or ``"error"``; unless
+            given, up to eight numbers of the input and all of the answers. Fewer are told less noisily.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Workload(ABC):
     budget: float = 0.02
     fit: FitPlan = FitPlan()
     credit: str = ""
+    counted: tuple[str, ...] | None = None
 
     @abstractmethod
     def split(self, seed: int) -> Split:

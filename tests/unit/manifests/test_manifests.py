@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.unit.reporting.samples import failed, measurement, profile, variant
 from tinymlops.errors import ReleaseError
 from tinymlops.manifests import variants_for
-from tinymlops.manifests.histograms import BINS, histograms_of, statistic_of
+from tinymlops.manifests.histograms import statistic_of
 from tinymlops.manifests.self_test import ROWS, choose_rows
 from tinymlops.manifests.temperature import fit_temperature
 from tinymlops.measurement import Status
@@ -36,38 +34,6 @@ def test_probabilities_of_exactly_nought_do_not_break_the_fit() -> None:
     probabilities = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
 
     assert np.isfinite(fit_temperature(probabilities, np.array([0, 1, 1, 0], np.int64)))
-
-
-def test_training_rows_fill_the_bins_evenly() -> None:
-    inputs = np.random.default_rng(1).normal(size=(3200, 10, 2)).astype(np.float32)
-
-    found = histograms_of(inputs)
-
-    assert [one.name for one in found] == [
-        "channel 0 mean",
-        "channel 1 mean",
-        "channel 0 standard deviation",
-        "channel 1 standard deviation",
-    ]
-    for one in found:
-        assert len(one.reference) == len(one.edges) + 1 == BINS
-        assert max(one.reference) < 2 * min(one.reference)
-
-
-def test_a_channel_that_never_changes_has_no_histogram() -> None:
-    inputs = np.ones((50, 4), np.float32)
-    inputs[:, 2] = np.arange(50)
-
-    assert [(one.channel, one.statistic) for one in histograms_of(inputs)] == [(2, Statistic.MEAN)]
-
-
-@given(
-    st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=60),
-)
-def test_edges_rise_and_fractions_add_up(values: list[float]) -> None:
-    for one in histograms_of(np.array(values, np.float32)[:, None]):
-        assert list(one.edges) == sorted(set(one.edges))
-        assert sum(one.reference) == pytest.approx(1.0, abs=1e-4)
 
 
 def test_statistics_are_over_all_positions_of_a_channel() -> None:

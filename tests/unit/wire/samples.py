@@ -42,6 +42,16 @@ from tinymlops.wire.metering import (
     end_of,
     first_mark,
 )
+from tinymlops.wire.observations import (
+    LATENCY_EDGES_US,
+    ChannelHealth,
+    Consent,
+    Feature,
+    FeatureKind,
+    Purpose,
+    Sample,
+    Window,
+)
 from tinymlops.wire.request_signing import Request
 from tinymlops.wire.sealing import Cipher, PackageHeader, SealedModel
 
@@ -81,7 +91,11 @@ MANIFEST = Manifest(
             name="channel 0 mean", channel=0, statistic=Statistic.MEAN, edges=(-1.0, 1.0), reference=(0.25, 0.5, 0.25)
         ),
     ),
-    confidence_edges=(0.5, 0.9),
+    output_features=(
+        Feature(name="confidence", kind=FeatureKind.CONFIDENCE, edges=(0.75,), reference=(0.125, 0.875), rows=800),
+        Feature(name="class", kind=FeatureKind.CLASS, edges=(0.5,), reference=(0.5, 0.5), rows=800),
+        Feature(name="error", kind=FeatureKind.ERROR, edges=(0.5,), reference=(0.9375, 0.0625), rows=800),
+    ),
     bounds=HealthBounds(error_rate=0.02, latency_p95_us=900.0),
     cost=VariantCost(points=0.5, time=1.0),
 )
@@ -144,11 +158,48 @@ CHECKPOINT = Checkpoint(serial=VOUCHER.serial, start=FIRST, end=end_of(FIRST, RE
 CHECKPOINT_MESSAGE = signed(CHECKPOINT, "checkpoint", KEYS.sign)
 USAGE_TOLD = UsageAcknowledgement(serial=VOUCHER.serial, mark=CHECKPOINT.end, verdict=Verdict.BILLED, at_s=NOW_S + 61)
 REVOCATION = Revocation(serial=VOUCHER.serial, revoked_s=NOW_S + 3600)
+CONSENT = Consent(
+    subject="household-12",
+    number=3,
+    purposes=(Purpose.OPERATIONS, Purpose.DRIFT),
+    given_s=NOW_S,
+    until_s=NOW_S + 31_536_000,
+    wording="2026-11",
+)
+WINDOW = Window(
+    workload="activity",
+    release=7,
+    recipe="int8",
+    layout=MANIFEST.layout,
+    began_s=float(NOW_S),
+    ended_s=NOW_S + 86_400.0,
+    consent=CONSENT.number,
+    epsilon=0.25,
+    histograms=((-3, 250, 48), (12, 290), (150, 147), (297, 6)),
+    queries=300,
+    errors=1,
+    labelled=300,
+    latencies=(300, *[0] * len(LATENCY_EDGES_US)),
+    memory_kib=61_440,
+    energy_uj=4500.0,
+    channels=(ChannelHealth(channel=2, missing=1, stuck=40),),
+)
+SAMPLE = Sample(
+    workload="activity",
+    release=7,
+    recipe="int8",
+    at_s=NOW_S + 0.5,
+    consent=CONSENT.number,
+    inputs=bytes(24),
+    output=(0.75, 0.25),
+    truth=(0.0,),
+)
 SENT_SIGNED: tuple[tuple[Versioned, str, bytes], ...] = (
     (VOUCHER, "voucher", VOUCHER_MESSAGE),
     (CHECKPOINT, "checkpoint", CHECKPOINT_MESSAGE),
     (USAGE_TOLD, "acknowledgement", signed(USAGE_TOLD, "acknowledgement", GATEWAY.sign)),
     (REVOCATION, "revocation", signed(REVOCATION, "revocation", GATEWAY.sign)),
+    (CONSENT, "consent", signed(CONSENT, "consent", KEYS.sign)),
 )
 """Values that are sent in COSE messages only: each with its kind and its message."""
 
@@ -195,6 +246,8 @@ SENT_AS_JSON: tuple[Versioned, ...] = (
 SENT_PACKED: tuple[Versioned, ...] = (
     UsageReport(checkpoint=CHECKPOINT_MESSAGE, records=RECORD),
     HEADER,
+    WINDOW,
+    SAMPLE,
     TelemetryBatch(records=(Record(1, "window", b"\x00\x01"), Record(2, "receipt", b""))),
 )
 SENT = SENT_AS_JSON + SENT_PACKED

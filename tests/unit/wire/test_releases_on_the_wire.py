@@ -14,6 +14,7 @@ from tinymlops.errors import FormatError
 from tinymlops.wire.assignment import Assignment, Offer, PackageOffer, VariantOffer, target_of
 from tinymlops.wire.encoding import decode, encode
 from tinymlops.wire.manifest import MOST_MODEL_BYTES, Histogram, Manifest, SelfTest, Statistic, Tensor
+from tinymlops.wire.observations import FeatureKind
 
 WORDS = st.text("aB9._-", max_size=10).map("w".__add__)
 COUNTS = st.integers(0, 2**53 - 1)
@@ -154,6 +155,8 @@ def test_what_is_no_device_id_has_no_target(device_id: str) -> None:
 
 # --- manifests
 
+CONFIDENCE: dict[str, Any] = msgspec.to_builtins(MANIFEST.output_features[0])
+
 
 @pytest.mark.parametrize(
     "change",
@@ -175,7 +178,13 @@ def test_what_is_no_device_id_has_no_target(device_id: str) -> None:
         {"input": {"shape": [1, 6], "dtype": "int8\n"}},
         {"input": {"shape": [1, 6], "dtype": "int8", "scale": 0}},
         {"input": {"shape": [2**30, 2**30], "dtype": "int8"}},
-        {"confidence_edges": [0.5, 0.5]},
+        {"output_features": [{**CONFIDENCE, "edges": [0.5, 0.5], "reference": [0.5, 0.25, 0.25]}]},
+        {"output_features": [CONFIDENCE, CONFIDENCE]},
+        {"output_features": [{**CONFIDENCE, "name": "channel 0 mean"}]},
+        {"output_features": [{**CONFIDENCE, "kind": "input"}]},
+        {"output_features": [{**CONFIDENCE, "kind": "output"}]},
+        {"output_features": [{**CONFIDENCE, "index": 1}]},
+        {"classifies": False},
         {"bounds": {"error_rate": 1.5}},
     ],
     ids=str,
@@ -207,3 +216,26 @@ def test_a_self_test_has_all_its_rows_and_no_more(part: str) -> None:
 def test_the_bins_of_a_histogram_fit_together(edges: tuple[float, ...], reference: tuple[float, ...]) -> None:
     with pytest.raises(FormatError, match="do not fit together"):
         Histogram(name="h", channel=0, statistic=Statistic.MEAN, edges=edges, reference=reference)
+
+
+def test_an_older_manifest_without_output_features_still_reads() -> None:
+    good = msgspec.json.decode(encode(MANIFEST))
+    old = {key: value for key, value in good.items() if key != "output_features"}
+    old["confidence_edges"] = [0.5, 0.9]
+    old["histograms"] = [{key: value for key, value in one.items() if key != "rows"} for one in good["histograms"]]
+
+    read = decode(msgspec.json.encode(old), Manifest)
+
+    assert read.features == tuple(one.feature for one in read.histograms)
+
+
+def test_the_layout_names_what_the_bins_mean_and_not_what_was_seen_in_them() -> None:
+    replace = msgspec.structs.replace
+    histogram = MANIFEST.histograms[0]
+
+    assert [one.kind for one in MANIFEST.features] == [
+        FeatureKind.INPUT, FeatureKind.CONFIDENCE, FeatureKind.CLASS, FeatureKind.ERROR,
+    ]  # fmt: skip
+    assert replace(MANIFEST, histograms=(replace(histogram, reference=(0.5, 0.25, 0.25)),)).layout == MANIFEST.layout
+    assert replace(MANIFEST, histograms=(replace(histogram, edges=(-1.0, 2.0)),)).layout != MANIFEST.layout
+    assert replace(MANIFEST, output_features=()).layout != MANIFEST.layout
