@@ -5,6 +5,7 @@ SQLite in a file by default, PostgreSQL by address. Gateways, flows and commands
 
 from tinymlops.fleet.database import database_address
 from tinymlops.fleet.fleet import Fleet, open_fleet
+from tinymlops.fleet.outbox import Outbox, WebhookRequest, WebhookState
 from tinymlops.fleet.till import Till
 from tinymlops.fleet.values import (
     Admission,
@@ -33,11 +34,14 @@ __all__ = [
     "Heard",
     "Incident",
     "IssuedVoucher",
+    "Outbox",
     "PastReport",
     "StoredRollout",
     "Till",
     "Verdict",
     "VoucherTerms",
+    "WebhookRequest",
+    "WebhookState",
     "database_address",
     "open_fleet",
 ]

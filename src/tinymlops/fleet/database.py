@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from tinymlops.errors import SetupError, StorageError, UsageError
 from tinymlops.project import state_folder
 
-NEWEST_SCHEMA = "0002"
+NEWEST_SCHEMA = "0004"
 """Name of the last migration."""
 MIGRATIONS = Path(__file__).with_name("migrations")
 _BUSY_S = 30

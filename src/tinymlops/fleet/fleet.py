@@ -10,6 +10,7 @@ from sqlalchemy import select
 from tinymlops.errors import SetupError
 from tinymlops.fleet import devices, enrolment, reports, requests, rollouts, tables
 from tinymlops.fleet.database import Database, insert
+from tinymlops.fleet.outbox import Outbox
 from tinymlops.fleet.till import Till
 from tinymlops.fleet.values import (
     Admission,
@@ -57,6 +58,7 @@ class Fleet:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.till = Till(database)
+        self.outbox = Outbox(database)
 
     @property
     def address(self) -> str:

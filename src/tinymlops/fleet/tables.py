@@ -223,3 +223,19 @@ ledger_entries = Table(
     Column("account", String(128), nullable=False, index=True),
     Column("micro", BigInteger, nullable=False),
 )
+
+webhook_requests = Table(
+    "webhook_requests",
+    metadata,
+    Column("webhook_id", String(64), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("parameters", LargeBinary, nullable=False),
+    Column("received_s", _MOMENT, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # When it may be sent (again); in the future while somebody has taken it.
+    Column("due_s", _MOMENT, nullable=False),
+    Column("run_id", _WORD),
+    Column("note", Text, nullable=False),
+    Index("ix_webhook_requests_state", "state", "due_s"),
+)

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.support.fleet_contract import FleetContract
+from tests.support.outbox_contract import OutboxContract
 from tests.support.owner import make_owner
 from tests.support.postgresql import PostgreSQL, postgresql
 from tests.unit.fleet.test_till import END_S, TIERED, Shop, a_month, handed, records, verdicts
@@ -42,6 +43,12 @@ def test_use_is_settled_and_invoiced_there_too(server: PostgreSQL, tmp_path: Pat
 
 
 class TestPostgreSQL(FleetContract):
+    @pytest.fixture
+    def address(self, server: PostgreSQL) -> str:
+        return server.database()
+
+
+class TestOutboxInPostgreSQL(OutboxContract):
     @pytest.fixture
     def address(self, server: PostgreSQL) -> str:
         return server.database()
