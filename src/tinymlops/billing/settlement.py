@@ -66,9 +66,11 @@ def decide(known: Mark, quota: int, checkpoint: Checkpoint, records: bytes, head
     if start.seq > known.seq:
         return Decision(verdict=Verdict.GAP, mark=known)
     cut = (known.seq - start.seq) * RECORD_BYTES
-    if end_of(start, records[:cut]).head != known.head:
+    passed = end_of(start, records[:cut])
+    if passed.head != known.head:
         return Decision(verdict=Verdict.FORK, mark=known)
-    after = end_of(known, records[cut:])
+    # The records lead from `passed` to the end: that was checked, and the digest of a place binds all before it.
+    after = Mark(end.seq, known.used + end.used - passed.used, end.head)
     if after != end:
         raise FormatError("the checkpoint counts other queries than its chain holds", "send the count of the records")
     units = min(after.used, quota) - min(known.used, quota)

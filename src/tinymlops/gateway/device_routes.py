@@ -13,10 +13,11 @@ from tinymlops.files import sha256
 from tinymlops.fleet import Handed
 from tinymlops.gateway.authentication import Signed
 from tinymlops.gateway.files import TIMESTAMP, byte_range, target_key
-from tinymlops.gateway.inbox import checked
 from tinymlops.gateway.problems import RETRY_S, Refusal, blaming_the_request, json_response
 from tinymlops.gateway.services import Gateway
+from tinymlops.gateway.signatures import verify
 from tinymlops.store import NotFoundError
+from tinymlops.telemetry.inbox import Delivery, checked
 from tinymlops.wire import cose
 from tinymlops.wire.encoding import decode, decode_packed, encode
 from tinymlops.wire.identity import PublicKeys
@@ -142,7 +143,8 @@ class _DeviceAnswers:
             with blaming_the_request():
                 batch = checked(decode_packed(signed.body, TelemetryBatch, what="the telemetry"))
             await self._authenticator.admit(signed)
-            through = await self._gateway.in_thread(lambda: self._gateway.inbox.keep(signed.device_id, batch))
+            delivery = Delivery(signed.device_id, batch.records)
+            through = await self._gateway.inbox.keep(delivery, len(signed.body))
         return json_response(Acknowledgement(through=through))
 
     async def vouchers(self, request: Request) -> Response:
@@ -176,7 +178,7 @@ class _DeviceAnswers:
         device = self._gateway.fleet.find_device(device_id)
         if device is None:
             raise RefusedError("this device is not let in", "enrol it")
-        checkpoint = checked_report(report, device.keys.signing)
+        checkpoint = checked_report(report, device.keys.signing, check=verify)
         handed = Handed(device_id=device_id, checkpoint=checkpoint, report=report, at_s=self._gateway.clock())
         return self._gateway.fleet.till.settle([handed])[0]
 
