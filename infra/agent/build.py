@@ -22,8 +22,8 @@ from tinymlops.devices.images import fetch_wheels
 from tinymlops.project import project_root
 
 WHEELS = (
-    "ai-edge-litert", "backports-zstd", "cffi", "click", "cryptography", "msgspec", "numpy", "securesystemslib", "tuf",
-    "urllib3",
+    "ai-edge-litert", "backports-zstd", "cbor2", "cffi", "click", "cryptography", "msgspec", "numpy",
+    "securesystemslib", "tuf", "urllib3",
 )  # fmt: skip
 REPOSITORY = "tinymlops/agent"
 

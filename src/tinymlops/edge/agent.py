@@ -126,7 +126,7 @@ class Agent:
         """
         return Metering(
             self.folder, self.keys, lambda: self.enrolled.answer.gateway_key, self.clock.now, self._counter,
-            self._observe,
+            self._observe, monotonic=self._wall.monotonic,
         )  # fmt: skip
 
     @cached_property

@@ -13,8 +13,10 @@ A voucher that is spent, over, revoked or in conflict with the owner's record pa
 
 from __future__ import annotations
 
+import math
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from operator import length_hint
@@ -78,6 +80,7 @@ class Meter:
         message: The voucher as it was signed; the chain starts at it.
         now: Seconds since 1970, as the device trusts them.
         observe: Told of the transitions.
+        monotonic: Tells at each query whether the voucher's end has come, without a question to the other clock.
 
     Raises:
         StorageError: The disk is full or broken.
@@ -85,10 +88,18 @@ class Meter:
     """
 
     def __init__(
-        self, folder: Folder, voucher: Voucher, message: bytes, now: Callable[[], float], observe: Observer
+        self,
+        folder: Folder,
+        voucher: Voucher,
+        message: bytes,
+        now: Callable[[], float],
+        observe: Observer,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.voucher = voucher
         self._folder, self._now, self._observe = folder, now, observe
+        self._monotonic, self._over_at = monotonic, math.inf
         self._home = f"{HOME}/{voucher.serial}"
         self._lock = threading.Lock()
         saved = folder.read(f"{self._home}/state.json")
@@ -130,12 +141,14 @@ class Meter:
     def charge(self) -> None:
         """Count a query that is about to be answered.
 
-        The voucher's end is looked at with each reservation, and in each round of the agent: `look_at_clock`.
+        No query is answered behind the voucher's end, reserved or not.
 
         Raises:
             QuotaError: The voucher pays for no more.
             StorageError: There is no room to reserve any: nothing is answered that can't be counted.
         """
+        if self._monotonic() > self._over_at:
+            self.look_at_clock()
         if next(self._paid, None) is None:
             with self._lock:
                 while next(self._paid, None) is None:
@@ -148,8 +161,9 @@ class Meter:
                 self._back += 1
 
     def look_at_clock(self) -> None:
-        """Give up what is reserved where the voucher is over."""
+        """Give up what is reserved where the voucher is over; to be called when the time was learnt anew."""
         with self._lock:
+            self._over_at = self._monotonic() + self.voucher.ends_s - self._now()
             if self._now() > self.voucher.ends_s and length_hint(self._paid):
                 self._note_exactly()
 
@@ -244,6 +258,7 @@ class Meter:
         else:
             self._folder.append(name, _top(top))
         self._end = self._reserved = top
+        self._over_at = self._monotonic() + self.voucher.ends_s - self._now()
         self._back, self._paid = 0, iter(range(top - served))
         self._observe(Transition.QUOTA_RESERVED, self.voucher.serial)
 

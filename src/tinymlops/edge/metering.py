@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -67,9 +68,10 @@ class Metering:
         now: Seconds since 1970, as the device trusts them.
         counter: That can't be put back.
         observe: Told of the transitions.
+        monotonic: Clock that tells at each query whether a voucher's end has come.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what metering is made of
         self,
         folder: Folder,
         keys: DeviceKeys,
@@ -77,9 +79,11 @@ class Metering:
         now: Callable[[], float],
         counter: MonotonicCounter,
         observe: Observer,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder, self._keys, self._gateway_key = folder, keys, gateway_key
-        self._now, self._observe = now, observe
+        self._now, self._observe, self._monotonic = now, observe, monotonic
         self.counter = Steady(folder, counter)
         self._lock = threading.Lock()
         self._current: dict[str, Meter] = {}
@@ -193,10 +197,13 @@ class Metering:
             return
         name = f"{HOME}/{voucher.serial}/voucher"
         self._folder.write(name, message)
-        meter = Meter(self._folder, voucher, message, self._now, self._observe)
+        meter = self._meter(voucher, message)
         with self._lock:
             self.meters = {**self.meters, voucher.serial: meter}
         self._observe(Transition.VOUCHER_SAVED, f"{voucher.workload}: {voucher.quota} queries, {voucher.serial}")
+
+    def _meter(self, voucher: Voucher, message: bytes) -> Meter:
+        return Meter(self._folder, voucher, message, self._now, self._observe, monotonic=self._monotonic)
 
     def _in_order(self) -> list[Meter]:
         return sorted(self.meters.values(), key=lambda one: (one.voucher.workload, one.voucher.epoch))
@@ -213,7 +220,7 @@ class Metering:
                 # the gateway lists it again, and then it is written anew
                 self._observe(Transition.VOUCHER_DAMAGED, serial)
                 continue
-            meters[serial] = Meter(self._folder, voucher, message, self._now, self._observe)
+            meters[serial] = self._meter(voucher, message)
         return meters
 
 

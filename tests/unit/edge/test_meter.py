@@ -113,16 +113,28 @@ def test_the_quota_holds_for_many_threads(tmp_path: Path) -> None:
 
 
 def test_a_voucher_ends_after_its_grace(tmp_path: Path) -> None:
-    now = [NOW_S]
     voucher, message = a_voucher(days=1, grace_s=3600)
-    meter = Meter(Folder(tmp_path, durable=False), voucher, message, lambda: now[0], ignore)
+    now = [NOW_S]
+    folder = Folder(tmp_path, durable=False)
+    meter = Meter(folder, voucher, message, lambda: now[0], ignore, monotonic=lambda: now[0] - NOW_S)
     meter.charge()
     now[0] = voucher.expires_s + 3600
     meter.charge()
     now[0] += 1
-    meter.charge()  # of the reservation; the agent's next round looks at the clock
+    with pytest.raises(QuotaError, match="over"):
+        meter.charge()  # of the reservation: paid for, and too late
+    assert meter.served == 2
+    again = Meter(folder, voucher, message, lambda: now[0], ignore)
+    assert again.served == 2  # the rest of the reservation was given up and not lost
+
+
+def test_a_voucher_ends_when_the_time_is_learnt(tmp_path: Path) -> None:
+    now = [NOW_S]
+    voucher, message = a_voucher(days=1)
+    meter = Meter(Folder(tmp_path, durable=False), voucher, message, lambda: now[0], ignore, monotonic=lambda: 5.0)
+    meter.charge()
+    now[0] = voucher.expires_s + 1.0  # a signed time that leaps ahead of the device's clock
     meter.look_at_clock()
-    assert meter.served == 3
     with pytest.raises(QuotaError, match="over"):
         meter.charge()
 
