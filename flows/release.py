@@ -6,6 +6,7 @@ from prefect import flow
 
 from tasks.releasing import (
     choose_variants,
+    decide_metered,
     describe_variant,
     next_version,
     publish_release,
@@ -18,18 +19,19 @@ from tinymlops.releases.records import ReleaseRecord
 
 @flow(name="release", flow_run_name="{workload}")
 def release(
-    workload: str = "activity", devices: list[str] | None = None, why: str = "selected", metered: bool = False
+    workload: str = "activity", devices: list[str] | None = None, why: str = "selected", metered: bool | None = None
 ) -> ReleaseRecord:
     """Release what the registry holds selected for all devices, unless some are named. Needs the targets key.
 
-    With ``metered``, devices answer only what a voucher pays for.
+    Of a ``metered`` release, devices answer only what a voucher pays for. Unless it is said, the release is what the
+    last one was, so that a model which is sold does not become free by being trained again.
     """
     registered = read_registry(workload, devices)
     candidates = choose_variants(registered)
-    if not metered:  # the same variants may become metered ones
-        refuse_unchanged(registered.workload, candidates)
+    paid = decide_metered(registered.workload, metered)
+    refuse_unchanged(registered.workload, candidates, metered=paid)
     version = next_version(registered.workload)
-    manifests = [describe_variant(workload, candidate, version, metered=metered) for candidate in candidates]
+    manifests = [describe_variant(workload, candidate, version, metered=paid) for candidate in candidates]
     record = publish_release(manifests, candidates, registered, why)
     show_release(record)
     return record

@@ -83,7 +83,13 @@ def choose_variants(registered: Registered) -> tuple[Candidate, ...]:
     )
 
 
-def refuse_unchanged(workload: str, candidates: tuple[Candidate, ...]) -> None:
+def decide_metered(workload: str, asked: bool | None) -> bool:
+    """Whether the next release is metered: as the last one was, unless somebody says. A price never falls away."""
+    newest = Premises.from_environment().records().newest(workload)
+    return asked if asked is not None else newest is not None and newest.metered
+
+
+def refuse_unchanged(workload: str, candidates: tuple[Candidate, ...], *, metered: bool = False) -> None:
     """Check that there is something new to release.
 
     Raises:
@@ -91,7 +97,7 @@ def refuse_unchanged(workload: str, candidates: tuple[Candidate, ...]) -> None:
     """
     newest = Premises.from_environment().records().newest(workload)
     facts = ((one.profile.name, one.measurement.variant.recipe, one.measurement.variant.sha256) for one in candidates)
-    if newest is not None and unchanged(newest, facts):
+    if newest is not None and unchanged(newest, facts, metered=metered):
         raise ReleaseError(
             f"release {newest.version} of {workload} holds exactly these variants",
             f"roll it out with `tinymlops rollout start {workload}`, or build something new first",

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 @click.argument("workload")
 @click.option("--devices", metavar="X,Y", help="Only for these kinds of device.  [default: all with a selection]")
 @click.option("--why", default="selected", show_default=True, help="For the promotion log.")
-@click.option("--metered", is_flag=True, help="Each query has to be paid for (see `tinymlops voucher`).")
+@click.option(
+    "--metered/--unmetered",
+    default=None,
+    help="Each query has to be paid for (see `tinymlops voucher`), or not.  [default: as the last release]",
+)
 @click.option("--verbose", is_flag=True, help="Show Prefect's log instead of progress bars.")
-def release(workload: str, devices: str | None, why: str, metered: bool, verbose: bool) -> None:
+def release(workload: str, devices: str | None, why: str, metered: bool | None, verbose: bool) -> None:
     """Release the variants of WORKLOAD that the registry holds selected: sealed, signed, ready to roll out.
 
     Needs the targets key (see `tinymlops keys`), and runs a self-test on each kind of device.
@@ -63,7 +67,8 @@ def _show(record: ReleaseRecord) -> None:
     from tinymlops.cli import console
 
     when = datetime.fromtimestamp(record.created_s, UTC).isoformat(" ", "minutes")
-    table = Table(title=f"Release {record.version} of {record.workload}, {when[:16]} UTC: {record.why}")
+    metered = ", metered" if record.metered else ""
+    table = Table(title=f"Release {record.version} of {record.workload}{metered}, {when[:16]} UTC: {record.why}")
     for column in ("device", "variant", "model"):
         table.add_column(column)
     for column in ("whole", "smallest difference"):

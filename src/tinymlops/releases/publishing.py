@@ -84,6 +84,7 @@ class Publisher:
             },
             bounds={one.profile: one.bounds for one in reversed(manifests)},
             why=why,
+            metered=any(manifest.metered for manifest in manifests),
         )
         self.records.keep(record)
         return record
@@ -184,6 +185,8 @@ def _only_one(manifests: Sequence[Manifest], models: Mapping[str, bytes]) -> tup
     return next(iter(kinds))
 
 
-def unchanged(record: ReleaseRecord | None, variants: Iterable[tuple[str, str, str]]) -> bool:
-    """Whether a release holds exactly these (profile, recipe, SHA-256), in this order of preference."""
-    return record is not None and [(one.profile, one.recipe, one.sha256) for one in record.variants] == list(variants)
+def unchanged(record: ReleaseRecord | None, variants: Iterable[tuple[str, str, str]], *, metered: bool = False) -> bool:
+    """Whether a release holds exactly these (profile, recipe, SHA-256), in this order, and is metered or not alike."""
+    if record is None or record.metered != metered:
+        return False
+    return [(one.profile, one.recipe, one.sha256) for one in record.variants] == list(variants)

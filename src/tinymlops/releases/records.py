@@ -61,6 +61,7 @@ class ReleaseRecord(Versioned, frozen=True, kw_only=True):
         packages: SHA-256 of a ``.tflite`` → its packages, smallest first; kinds of device share them.
         bounds: Profile → what a device of that kind may report.
         why: In words, for people.
+        metered: Whether every query has to be paid for with a voucher.
     """
 
     workload: str
@@ -70,6 +71,7 @@ class ReleaseRecord(Versioned, frozen=True, kw_only=True):
     packages: dict[str, tuple[SealedPackage, ...]]
     bounds: dict[str, HealthBounds]
     why: str = ""
+    metered: bool = False
 
     def of_profile(self, profile: str) -> tuple[ReleasedVariant, ...]:
         """Variants for one kind of device, the preferred one first."""

@@ -144,6 +144,18 @@ def test_the_same_variants_again_are_nothing_new(tmp_path: Path) -> None:
     assert unchanged(record, same)
     assert not unchanged(record, same[:1])
     assert not unchanged(None, [])
+    assert not unchanged(record, same, metered=True)
+
+
+def test_a_record_says_whether_queries_have_to_be_paid_for(tmp_path: Path) -> None:
+    owner = make_owner(tmp_path)
+    model = tiny_model(1)
+    manifest = msgspec.structs.replace(tiny_manifest(model, 1, PROFILES[0]), metered=True)
+    record = owner.publisher.publish([manifest], {sha256(model): model}, why="", now_s=0.0)
+
+    assert record.metered
+    assert owner.publisher.records.newest(WORKLOAD) == record
+    assert not owner.release(1).metered
 
 
 def test_an_assignment_is_for_one_device_alone(tmp_path: Path) -> None:
