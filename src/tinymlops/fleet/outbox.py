@@ -67,8 +67,8 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, webhook_id: str, *, digest: str, parameters: bytes, now_s: float) -> WebhookRequest:
-        """Keep a request, durably; if one of that name is there already, that one comes back unchanged."""
+    def put(self, webhook_id: str, *, digest: str, parameters: bytes, now_s: float) -> tuple[WebhookRequest, bool]:
+        """Keep a request, durably, and say whether it was new; if not, the one that was there comes back unchanged."""
         row = {
             "webhook_id": webhook_id,
             "digest": digest,
@@ -80,9 +80,10 @@ class Outbox:
             "note": "",
         }
         with self._database.writing() as connection:
-            connection.execute(insert(connection, tables.webhook_requests).on_conflict_do_nothing(), row)
+            new = insert(connection, tables.webhook_requests).on_conflict_do_nothing().returning(_t.webhook_id)
+            is_new = connection.execute(new, row).one_or_none() is not None
             chosen = select(tables.webhook_requests).where(_t.webhook_id == webhook_id)
-            return _request(connection.execute(chosen).one())
+            return _request(connection.execute(chosen).one()), is_new
 
     def find(self, webhook_id: str) -> WebhookRequest | None:
         """The request of that name, or None."""

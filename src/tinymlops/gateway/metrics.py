@@ -35,6 +35,9 @@ class Metrics:
             registry=self._registry,
         )
         self._refused = Counter("tinymlops_refused_total", "Requests refused.", ("reason",), registry=self._registry)
+        self._webhooks = Counter(
+            "tinymlops_webhooks_total", "Webhooks, by fate.", ("outcome",), registry=self._registry
+        )
         self.under_way = Gauge("tinymlops_requests_under_way", "Requests being answered.", registry=self._registry)
         self._registry.register(_Phases(fleet))
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
@@ -56,6 +59,10 @@ class Metrics:
     def refused(self, reason: str) -> None:
         """Count a refusal."""
         self._refused.labels(reason).inc()
+
+    def webhook(self, outcome: str) -> None:
+        """Count what became of a webhook: accepted, repeated, started, put off or failed."""
+        self._webhooks.labels(outcome).inc()
 
     def text(self) -> bytes:
         """All figures in Prometheus's text format. Asks the database."""

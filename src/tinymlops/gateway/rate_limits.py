@@ -44,6 +44,7 @@ class RateLimiter:
         self._address = _item(rates.address)
         self._device = _item(rates.device)
         self._enrolment = _item(rates.enrolment)
+        self._webhook = _item(rates.webhook)
 
     def count_address(self, address: str | None) -> None:
         """Count a request from ``address``.
@@ -62,6 +63,15 @@ class RateLimiter:
         """
         if self._limiter is not None:
             self._count(self._enrolment, "enrolling address", _site(address))
+
+    def count_webhook(self, address: str | None) -> None:
+        """Count a webhook from ``address``.
+
+        Raises:
+            Refusal: It has sent too many.
+        """
+        if self._limiter is not None:
+            self._count(self._webhook, "webhook sender", _site(address))
 
     def count_device(self, device_id: str) -> None:
         """Count a request that a device has signed.

@@ -9,6 +9,9 @@ from pathlib import Path
 import msgspec
 
 from tinymlops.errors import UsageError
+from tinymlops.gateway.prefect_api import PrefectAddress
+from tinymlops.gateway.private_files import private_text
+from tinymlops.gateway.webhook_signatures import Secret
 
 _SHORTEST_TOKEN = 16
 TOKEN_VARIABLE, TOKEN_FILE_VARIABLE = "TINYMLOPS_OPERATOR_TOKEN", "TINYMLOPS_OPERATOR_TOKEN_FILE"
@@ -22,6 +25,7 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
             may share an address.
         device: Requests of one device, once its signature holds: nobody else can use them up.
         enrolment: Enrolments tried from one IP address.
+        webhook: Webhooks from one IP address, before anything is looked at.
         storage: Where the counts are kept, as an address of the package ``limits`` (``redis://…``), so that several
             gateways share them; None for the memory of this process.
     """
@@ -29,7 +33,28 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
     address: str = "30000/minute"
     device: str = "600/minute"
     enrolment: str = "60/minute"
+    webhook: str = "300/minute"
     storage: str | None = None
+
+
+class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may ask for a retraining by webhook, and what becomes of it.
+
+    Attributes:
+        secrets: Known to the senders; each of them counts.
+        workloads: Those that may be asked for.
+        prefect: Where the runs are started.
+        deployment: Of Prefect, as ``flow/deployment``.
+        body_bytes: Largest body.
+        answer_s: How long an answer waits for the run's beginning, in seconds.
+    """
+
+    secrets: tuple[Secret, ...]
+    workloads: tuple[str, ...]
+    prefect: PrefectAddress = PrefectAddress()
+    deployment: str = "retrain/retrain"
+    body_bytes: int = 16 * 1024
+    answer_s: float = 3.0
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,9 +70,12 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
         body_timeout_s: How long a body may take to arrive, in seconds.
         timestamp_ttl_s: How long the newest timestamp is believed without looking, in seconds; 0 to look always.
         most_in_a_commit: Requests that share a transaction at most.
+        segment_bytes: Telemetry that is written as one object at most.
+        inbox_bytes: Telemetry that waits to be written at most; more is told to come back.
         cache_bytes: Metadata and packages held in memory.
         redirects: Whether packages are fetched from the store itself, by a signed URL, where it can make one.
         redirect_s: How long such a URL lasts, in seconds.
+        webhooks: Opens ``/webhooks/retrain``; None shuts it.
     """
 
     operator_token_sha256: str | None = None
@@ -59,9 +87,12 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     body_timeout_s: float = 20.0
     timestamp_ttl_s: float = 1.0
     most_in_a_commit: int = 500
+    segment_bytes: int = 4 * 1024 * 1024
+    inbox_bytes: int = 16 * 1024 * 1024
     cache_bytes: int = 64 * 1024 * 1024
     redirects: bool = False
     redirect_s: int = 600
+    webhooks: WebhookSettings | None = None
 
 
 def operator_token(file: Path | None = None) -> str | None:
@@ -76,7 +107,7 @@ def operator_token(file: Path | None = None) -> str | None:
     """
     named = os.environ.get(TOKEN_FILE_VARIABLE)
     file = file or (Path(named) if named else None)
-    token = os.environ.get(TOKEN_VARIABLE) if file is None else _private_text(file)
+    token = os.environ.get(TOKEN_VARIABLE) if file is None else private_text(file, "token")
     if not token:
         return None
     if len(token) < _SHORTEST_TOKEN:
@@ -90,12 +121,3 @@ def operator_token(file: Path | None = None) -> str | None:
 def token_digest(token: str) -> str:
     """What is kept of a token, hexadecimal."""
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _private_text(file: Path) -> str:
-    try:
-        if file.stat().st_mode & 0o077:
-            raise UsageError(f"others may read {file}", f"run `chmod 600 {file}`")
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the token file {file} can't be read", "check its name and its owner") from error
