@@ -119,6 +119,7 @@ def describe(  # noqa: PLR0913 - a manifest is made of all that is known
         self_test=test,
         bounds=_bounds(measurement),
         cost=cost,
+        energy_uj=measurement.energy.value if measurement.energy is not None else None,
     )
 
 
@@ -154,7 +155,7 @@ def _answers(tflite: bytes, model: ModelFile, loaded: LoadedWorkload) -> tuple[f
 
 def _refuse_unknown(loaded: LoadedWorkload, histograms: tuple[Histogram, ...], answers: tuple[Feature, ...]) -> None:
     """Raise `ReleaseError` where the owner wants something counted that is not there, or more than a window holds."""
-    found = {one.name for one in (*histograms, *answers)}
+    found = {one.name for one in histograms} | {one.name for one in answers}
     unknown = sorted(set(loaded.workload.counted or ()) - found)
     if unknown:
         raise ReleaseError(

@@ -147,6 +147,7 @@ class Manifest(Versioned, frozen=True, kw_only=True):
         bounds: What the device's health is judged by.
         cost: What the variant costs against the others of its release, for the choice on the device.
         metered: Whether every query has to be paid for with a voucher.
+        energy_uj: Of one query on this kind of device, measured or calibrated; None where nobody knows.
 
     Raises:
         FormatError: The self-test's bytes are not its number of rows, or features are too many, of one name, or about
@@ -173,6 +174,7 @@ class Manifest(Versioned, frozen=True, kw_only=True):
     bounds: HealthBounds = HealthBounds()
     cost: VariantCost = VariantCost()
     metered: bool = False
+    energy_uj: Annotated[float, Meta(ge=0)] | None = None
 
     def __post_init__(self) -> None:
         test = self.self_test
@@ -195,7 +197,7 @@ class Manifest(Versioned, frozen=True, kw_only=True):
         return layout_of(self.features)
 
     def _check_features(self) -> None:
-        names = [one.name for one in (*self.histograms, *self.output_features)]
+        names = [one.name for one in self.features]
         kinds, places = (_OF_CLASSES, 1) if self.classifies else (_OF_VALUES, len(self.labels))
         fit = all(one.kind in kinds and one.index < places for one in self.output_features)
         if not fit or len(set(names)) < len(names) or len(names) > MOST_FEATURES:

@@ -48,7 +48,7 @@ class Purpose(StrEnum):
     """What a person can agree to, each by itself."""
 
     OPERATIONS = "operations"
-    """Latency, memory, energy, errors: how the device does."""
+    """Latency, memory, energy, errors, sensors: how the device does."""
     DRIFT = "drift"
     """Noisy histograms of inputs, outputs and errors of the model."""
     SAMPLES = "samples"
@@ -132,12 +132,12 @@ def layout_of(features: tuple[Feature, ...]) -> str:
 
 
 class ChannelHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """How a sensor did, apart from what it saw; told only of channels that were not well.
+    """How a sensor did, apart from what it saw; told only of channels that were not well, and only of counted ones.
 
     Attributes:
         channel: Index on the last axis of the input.
-        missing: Queries in which it was not finite, or that did not have it.
-        stuck: Longest run of queries with one and the same value.
+        missing: Queries in which it was not finite. They are not answered, and not among the window's queries.
+        stuck: Longest run of queries with one and the same value; 0 unless it is half of all queries, or more.
     """
 
     channel: Count
@@ -160,12 +160,13 @@ class Window(Versioned, frozen=True, kw_only=True):
             is discrete Laplace, P(k) ∝ exp(−|k| · epsilon / `SENSITIVITY`).
         histograms: Noisy counts, one for each feature of the layout; empty without consent to drift.
         queries: Answered; exact.
-        errors: Failed; exact.
-        labelled: Of the queries, those whose truth became known.
+        errors: Failed; exact; 0 without consent to operations.
+        labelled: Queries whose truth became known in this span; some of them may have been asked before it. 0 without
+            consent to drift.
         latencies: Counts between `LATENCY_EDGES_US`; empty without consent to operations.
-        memory_kib: Largest resident set of the agent, or None.
-        energy_uj: Of all queries, or None where nobody knows.
-        channels: That were not well.
+        memory_kib: Largest resident set of the agent, or None, as without consent to operations.
+        energy_uj: Of all queries, or None where nobody knows, as without consent to operations.
+        channels: That were not well; none without consent to operations.
     """
 
     workload: Word

@@ -98,6 +98,7 @@ MANIFEST = Manifest(
     ),
     bounds=HealthBounds(error_rate=0.02, latency_p95_us=900.0),
     cost=VariantCost(points=0.5, time=1.0),
+    energy_uj=15.0,
 )
 ASSIGNMENT = Assignment(
     device_id=KEYS.device_id,
