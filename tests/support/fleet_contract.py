@@ -326,7 +326,7 @@ class FleetContract:
         device_id = enrolled(fleet)
         assert fleet.telemetry_through(device_id) == -1
         for through in (5, 3, 9, 9):
-            fleet.advance_telemetry(device_id, through)
+            fleet.advance_telemetry({device_id: through})
         assert fleet.telemetry_through(device_id) == 9
 
     # Roll-outs and assignments

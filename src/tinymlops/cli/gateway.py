@@ -48,6 +48,11 @@ def init(key: Path | None) -> None:
 @click.option(
     "--store", "store_address", help="Where the repository is.  [default: TINYMLOPS_STORE, else as `release`]"
 )
+@click.option(
+    "--telemetry",
+    "telemetry_address",
+    help="Where telemetry goes, never to be served.  [default: TINYMLOPS_TELEMETRY, else in the state folder]",
+)
 @click.option("--database", "database_url", help="Record of the devices.  [default: TINYMLOPS_DATABASE, else SQLite]")
 @click.option("--listen", default="127.0.0.1:8700", show_default=True, help="Address and port.")
 @_key_option
@@ -65,6 +70,7 @@ def init(key: Path | None) -> None:
 @click.option("--redirect", "redirects", is_flag=True, help="Let devices fetch packages from S3 by signed URLs.")
 def run(  # noqa: PLR0913, PLR0917 - one for each option
     store_address: str | None,
+    telemetry_address: str | None,
     database_url: str | None,
     listen: str,
     key: Path | None,
@@ -93,10 +99,12 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     )
     secret = _key(key)
     store = open_store(store_address or default_store())
-    probe(store)
+    telemetry = open_store(telemetry_address or default_telemetry())
+    for each in (store, telemetry):
+        probe(each)
     configure_logging()
     with open_fleet(database_url or default_database()) as fleet:
-        app = create_app(settings, fleet, store, secret)
+        app = create_app(settings, fleet, store, secret, telemetry=telemetry)
         click.echo(f"The gateway answers at {listening.url} (Ctrl-C stops it).")
         serve(app, listening)
 
@@ -113,6 +121,13 @@ def default_store() -> str:
     from tinymlops.premises import Premises
 
     return os.environ.get("TINYMLOPS_STORE") or Premises.from_environment().store
+
+
+def default_telemetry() -> str:
+    """Where telemetry goes, by the environment or the state folder."""
+    from tinymlops.premises import Premises
+
+    return os.environ.get("TINYMLOPS_TELEMETRY") or Premises.from_environment().telemetry
 
 
 def default_database() -> str:

@@ -8,8 +8,8 @@ from typing import Self
 from sqlalchemy import select
 
 from tinymlops.errors import SetupError
-from tinymlops.fleet import devices, enrolment, reports, requests, rollouts, tables
-from tinymlops.fleet.database import Database, insert
+from tinymlops.fleet import devices, enrolment, reports, requests, rollouts, telemetry
+from tinymlops.fleet.database import Database
 from tinymlops.fleet.outbox import Outbox
 from tinymlops.fleet.till import Till
 from tinymlops.fleet.values import (
@@ -210,22 +210,17 @@ class Fleet:
 
     def telemetry_through(self, device_id: str) -> int:
         """Highest sequence number of a device's telemetry that is known to be kept; -1 before the first."""
-        with self._database.reading() as connection:
-            c = tables.telemetry.c
-            through = connection.execute(select(c.through).where(c.device_id == device_id)).scalar()
-            return -1 if through is None else through
+        return self.telemetry_marks([device_id]).get(device_id, -1)
 
-    def advance_telemetry(self, device_id: str, through: int) -> None:
-        """Remember that a device's telemetry is kept up to ``through``; never goes back."""
-        c = tables.telemetry.c
+    def telemetry_marks(self, device_ids: Collection[str]) -> Mapping[str, int]:
+        """Device → that number, of those of ``device_ids`` that have handed in any."""
+        with self._database.reading() as connection:
+            return telemetry.marks(connection, device_ids)
+
+    def advance_telemetry(self, marks: Mapping[str, int]) -> None:
+        """Remember how far the telemetry of devices is kept; a mark never goes back."""
         with self._database.writing() as connection:
-            first = insert(connection, tables.telemetry)
-            grown = first.on_conflict_do_update(
-                index_elements=[c.device_id],
-                set_={"through": first.excluded.through},
-                where=c.through < first.excluded.through,
-            )
-            connection.execute(grown, {"device_id": device_id, "through": through})
+            telemetry.advance(connection, marks)
 
     # Roll-outs and assignments
 

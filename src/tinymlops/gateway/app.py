@@ -24,6 +24,7 @@ from tinymlops.gateway.operator_routes import operator_routes
 from tinymlops.gateway.problems import Refusal, answer, refusal_of
 from tinymlops.gateway.services import Gateway
 from tinymlops.gateway.settings import GatewaySettings
+from tinymlops.gateway.webhooks import webhook_routes
 from tinymlops.store import ObjectStore
 from tinymlops.wire.messages import Problem
 
@@ -35,15 +36,17 @@ def create_app(
     key: GatewayKey,
     *,
     clock: Callable[[], float] = time.time,
+    telemetry: ObjectStore | None = None,
 ) -> FastAPI:
     """The gateway. It needs no server and no lifespan events: any caller of ASGI will do, one event loop at a time.
 
     Args:
         settings: How it behaves. With a simulated clock, leave the rate limits out and set ``timestamp_ttl_s`` to 0.
         fleet: Record of the devices; stays the caller's to close.
-        store: Holds the repository, and takes telemetry.
+        store: Holds the repository.
         key: Signs the time; enrolment codes name it.
         clock: Seconds since 1970.
+        telemetry: Takes telemetry; ``store`` unless given.
 
     Returns:
         The app; its ``state.gateway`` is the `Gateway`, whose ``close`` a caller without lifespan events may await.
@@ -51,10 +54,12 @@ def create_app(
     Raises:
         UsageError: A rate limit is written in a way that is not known.
     """
-    gateway = Gateway(settings, fleet, store, key, clock)
+    gateway = Gateway(settings, fleet, store, key, clock, telemetry or store)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if gateway.dispatcher is not None:
+            gateway.dispatcher.start()  # goes on with what the last gateway left
         yield
         await gateway.close()
 
@@ -69,6 +74,7 @@ def create_app(
     app.state.gateway = gateway
     app.include_router(device_routes(gateway))
     app.include_router(operator_routes(gateway))
+    app.include_router(webhook_routes(gateway))
     _put_errors_into_words(app, gateway)
     app.add_middleware(Observed, metrics=gateway.metrics)
     description = describe()

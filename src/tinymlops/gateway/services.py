@@ -14,13 +14,16 @@ from tinymlops.fleet import Fleet
 from tinymlops.gateway.admissions import Admissions
 from tinymlops.gateway.authentication import Authenticator
 from tinymlops.gateway.bodies import Bodies
+from tinymlops.gateway.dispatching import Dispatcher
 from tinymlops.gateway.files import TIMESTAMP, Files, metadata_key
-from tinymlops.gateway.inbox import Inbox
+from tinymlops.gateway.inbox import SharedInbox
 from tinymlops.gateway.keys import GatewayKey
 from tinymlops.gateway.metrics import Metrics
+from tinymlops.gateway.prefect_api import PrefectAPI
 from tinymlops.gateway.rate_limits import RateLimiter
 from tinymlops.gateway.settings import GatewaySettings
 from tinymlops.store import NotFoundError, ObjectStore
+from tinymlops.telemetry.inbox import Inbox
 
 _THREADS = 16
 _WELL_TTL_S = 1.0
@@ -46,13 +49,20 @@ class Gateway:
     Args:
         settings: How it behaves.
         fleet: Record of the devices.
-        store: Holds the repository, and takes telemetry.
+        store: Holds the repository.
         key: Signs the time.
         clock: Seconds since 1970.
+        telemetry: Takes telemetry.
     """
 
     def __init__(
-        self, settings: GatewaySettings, fleet: Fleet, store: ObjectStore, key: GatewayKey, clock: Callable[[], float]
+        self,
+        settings: GatewaySettings,
+        fleet: Fleet,
+        store: ObjectStore,
+        key: GatewayKey,
+        clock: Callable[[], float],
+        telemetry: ObjectStore,
     ) -> None:
         self.settings = settings
         self.fleet = fleet
@@ -62,18 +72,21 @@ class Gateway:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="gateway")
         self.admissions = Admissions(fleet, clock, settings.most_in_a_commit)
         self.metrics = Metrics(fleet)
-        self.inbox = Inbox(store, fleet)
+        self.inbox = SharedInbox(Inbox(telemetry, fleet, clock), settings)
         self.files = Files(
             store, self._threads, cache_bytes=settings.cache_bytes, timestamp_ttl_s=settings.timestamp_ttl_s
         )
+        self.bodies = Bodies(settings.bodies_bytes, settings.body_timeout_s)
+        self.rates = RateLimiter(settings.rates, clock)
         self.authenticator = Authenticator(
             fleet=fleet,
             admissions=self.admissions,
-            bodies=Bodies(settings.bodies_bytes, settings.body_timeout_s),
-            rates=RateLimiter(settings.rates, clock),
+            bodies=self.bodies,
+            rates=self.rates,
             clock=clock,
             threads=self._threads,
         )
+        self.dispatcher = self._dispatcher()
         self._well: Wellbeing | None = None
         self._well_s = 0.0
 
@@ -96,9 +109,26 @@ class Gateway:
 
     async def close(self) -> None:
         """Answer what has come, then let the threads go. Fleet and store stay open: they belong to the caller."""
+        if self.dispatcher is not None:
+            await self.dispatcher.close()
         await self.admissions.drain()
+        await self.inbox.drain()
         self.admissions.close()
+        self.inbox.close()
         self._threads.shutdown()
+
+    def _dispatcher(self) -> Dispatcher | None:
+        webhooks = self.settings.webhooks
+        if webhooks is None:
+            return None
+        return Dispatcher(
+            self.fleet.outbox,
+            PrefectAPI(webhooks.prefect),
+            webhooks.deployment,
+            clock=self.clock,
+            in_thread=self.in_thread,
+            metrics=self.metrics,
+        )
 
     def _look(self) -> Wellbeing:
         self.fleet.check()

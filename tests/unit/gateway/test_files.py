@@ -203,7 +203,7 @@ def test_of_many_devices_that_want_the_same_one_makes_the_store_work(tmp_path: P
 
 def test_a_store_that_fails_is_said_without_names(rig: Rig) -> None:
     device = rig.device()
-    (rig.folder / "store" / "telemetry").write_bytes(b"no folder")
+    (rig.folder / "store" / "inbox").write_bytes(b"no folder")
     answer = device.hand_in(1)
     assert answer.status_code == 503
     assert str(rig.folder) not in answer.text

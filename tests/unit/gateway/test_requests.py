@@ -125,7 +125,7 @@ def test_a_device_that_is_not_enrolled_gets_nothing_on_any_route(rig: Rig) -> No
             problem(answer)
     for target in OPERATOR_ROUTES:
         assert stranger.ask("GET", target).status_code == 401
-    assert list(rig.store.list("telemetry")) == []
+    assert list(rig.store.list("inbox")) == []
 
 
 def test_a_revoked_device_gets_nothing_on_any_route_from_the_next_request_on(rig: Rig) -> None:
@@ -138,7 +138,7 @@ def test_a_revoked_device_gets_nothing_on_any_route_from_the_next_request_on(rig
         assert answer.status_code == 403, target
         assert "revoked" in problem(answer).error
     assert device.enrol(rig.code()).status_code == 403
-    assert list(rig.store.list("telemetry")) == []
+    assert list(rig.store.list("inbox")) == []
     assert rig.fleet.history(device.id) == ()
 
 
