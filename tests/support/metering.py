@@ -32,7 +32,7 @@ OF_METERS = {
     Transition.RECORD_CLOSED, Transition.CHECKPOINT_MADE, Transition.USAGE_SENT, Transition.USAGE_ACKNOWLEDGED,
     Transition.RECORDS_PRUNED,
 }  # fmt: skip
-"""Of metered models alone: `test_meter.py` cuts the power at each write of theirs."""
+"""Of metered models alone: `test_metered_kill.py` kills there, and `test_meter.py` cuts the power at each write."""
 
 NOW_S = 1_800_000_000.0
 GATEWAY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -129,8 +129,8 @@ class Book:
         first = first_mark(message)
         return cls(voucher, first, {0: first.head})
 
-    def settle(self, report: UsageReport) -> UsageAcknowledgement:
-        checkpoint = checked_report(report, KEYS.public.signing)
+    def settle(self, report: UsageReport, signing_key: bytes = KEYS.public.signing) -> UsageAcknowledgement:
+        checkpoint = checked_report(report, signing_key)
         decision = decide(self.mark, self.voucher.quota, checkpoint, report.records, self.heads.get)
         self.heads.update(heads_of(self.mark, decision.records))
         self.mark, self.billed = decision.mark, self.billed + decision.units
