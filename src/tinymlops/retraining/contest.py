@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 
 from tinymlops.errors import UsageError
 from tinymlops.retraining.values import Comparison
+from tinymlops.workloads.renewal import HELD_OUT, RECENT
 
-HELD_OUT = "held out"
-"""Rows that training did not see, of the same devices' time."""
-RECENT = "recent"
-"""The newest rows, all of them later than what was trained on."""
+__all__ = ["HELD_OUT", "RECENT", "Decision", "Rules", "compare", "decide"]
 
 CONFIDENCE = 0.95
 DRAWS = 2000

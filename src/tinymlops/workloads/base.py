@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinymlops.workloads.renewal import FieldSamples, Renewal, renew_by_device
 from tinymlops.workloads.values import ACCURACY, FitPlan, Metric, Split, Task
 
 
@@ -48,6 +49,13 @@ class Workload(ABC):
     @abstractmethod
     def network(self) -> Any:
         """A new, uncompiled ``tf_keras.Model``: softmax outputs to classify, linear ones for regression."""
+
+    def renewed(self, field: FieldSamples, seed: int) -> Renewal:
+        """Data to retrain with: own ones and labelled samples from the field, split by device and by time.
+
+        Override it where another rule suits the data better; whatever is judged must not be trained on.
+        """
+        return renew_by_device(self.split(seed), field, seed)
 
     def reference_features(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Inputs as the scikit-learn reference gets them, shape (n, features)."""

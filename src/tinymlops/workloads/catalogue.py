@@ -16,6 +16,7 @@ import numpy as np
 from tinymlops.errors import TinyMLOpsError, UnknownNameError, WorkloadError
 from tinymlops.workloads.base import Workload
 from tinymlops.workloads.checks import check_split, check_workload
+from tinymlops.workloads.snapshots import MARK, RenewedWorkload, read_snapshot
 from tinymlops.workloads.values import Split
 
 BUILT_IN = {
@@ -44,12 +45,17 @@ def find_workload(reference: str) -> Workload:
     """The workload called ``reference``.
 
     Args:
-        reference: A built-in name, or ``path/to/file.py:object`` with a subclass or an instance of ``Workload``.
+        reference: A built-in name, or ``path/to/file.py:object`` with a subclass or an instance of ``Workload``; with
+            ``@samples-…`` behind it, the same with samples from the field (`tinymlops.workloads.snapshots`).
 
     Raises:
         UnknownNameError: No such built-in, or no such object in the file.
         WorkloadError: The file is missing, does not run, or the object is no workload.
     """
+    before, mark, samples = reference.rpartition(MARK)
+    if mark:
+        base = find_workload(before)
+        return RenewedWorkload(base, read_snapshot(base.name, samples))
     path, colon, attribute = reference.rpartition(":")
     if not colon:
         if reference not in BUILT_IN:
@@ -112,8 +118,9 @@ def _import_file(path: Path) -> ModuleType:
 
 def _digest(workload: Workload, split: Split, seed: int) -> str:
     """Two builds with the same digest learn the same thing; helpers that a user's file imports are not seen."""
-    digest = hashlib.sha256(f"{type(workload).__name__} seed {seed}".encode())
-    digest.update(Path(inspect.getfile(type(workload))).read_bytes())
+    source = type(workload.base if isinstance(workload, RenewedWorkload) else workload)
+    digest = hashlib.sha256(f"{source.__name__} seed {seed}".encode())
+    digest.update(Path(inspect.getfile(source)).read_bytes())
     for samples in (split.train, split.validation, split.test):
         for array in (samples.inputs, samples.targets):
             digest.update(f"{array.dtype} {array.shape}".encode())

