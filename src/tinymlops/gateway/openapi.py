@@ -9,6 +9,7 @@ import msgspec
 from tinymlops import __version__
 from tinymlops.gateway.operator_routes import MOST_DEVICES, DevicePage, RolloutLine, RolloutList
 from tinymlops.gateway.services import Wellbeing
+from tinymlops.gateway.webhooks import PATH, RetrainRequest, RetrainStatus
 from tinymlops.wire.messages import (
     Acknowledgement,
     Enrolment,
@@ -22,7 +23,7 @@ from tinymlops.wire.messages import (
 from tinymlops.wire.metering import UsageAnswer, UsageReport, VoucherList
 
 _JSON, _PACKED, _BYTES, _TEXT = "application/json", "application/msgpack", "application/octet-stream", "text/plain"
-_SIGNED, _OPERATOR = "deviceSignature", "operatorToken"
+_SIGNED, _OPERATOR, _WEBHOOK = "deviceSignature", "operatorToken", "webhookSignature"
 _TYPES = (
     EnrolmentRequest,
     Enrolment,
@@ -39,6 +40,8 @@ _TYPES = (
     RolloutList,
     RolloutLine,
     Wellbeing,
+    RetrainRequest,
+    RetrainStatus,
 )
 _BASE64 = {20: "^[A-Za-z0-9+/]{20}$", 24: "^[A-Za-z0-9+/]{22}==$", 44: "^[A-Za-z0-9+/]{43}=$"}
 """Of exactly 15, 16 and 32 bytes."""
@@ -69,7 +72,7 @@ def describe() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "TinyMLOps gateway", "version": __version__, "description": _ABOUT},
-        "paths": {**_device_paths(), **_operator_paths()},
+        "paths": {**_device_paths(), **_operator_paths(), **_webhook_paths()},
         "components": {"schemas": schemas, "securitySchemes": _security_schemes()},
     }
 
@@ -155,6 +158,26 @@ def _operator_paths() -> dict[str, Any]:
     }
 
 
+def _webhook_paths() -> dict[str, Any]:
+    signature = [_header(name, required=True) for name in ("webhook-id", "webhook-timestamp", "webhook-signature")]
+    refusals = _problems(("400", "401", "404", "408", "413", "429", "503"))
+    kept = _content("Kept; the run has begun, or will.", _JSON, RetrainStatus)
+    asked = {
+        "summary": "Ask for a retraining; again under the same id for the same answer",
+        "security": [{_WEBHOOK: []}],
+        "parameters": signature,
+        "requestBody": {"required": True, "content": {_JSON: {"schema": _ref(RetrainRequest)}}},
+        "responses": {"202": kept, **refusals, **_problems(("409",))},
+    }
+    told = {
+        "summary": "Where a webhook stands; signed under its id, with an empty body",
+        "security": [{_WEBHOOK: []}],
+        "parameters": [_path("webhook_id", "^[A-Za-z0-9_-]{1,64}$"), *signature],
+        "responses": {"200": _content("As it is now.", _JSON, RetrainStatus), **refusals},
+    }
+    return {PATH: {"post": asked}, PATH + "/{webhook_id}": {"get": told}}
+
+
 def _operation(  # noqa: PLR0913 - what an operation is made of
     summary: str,
     *,
@@ -213,8 +236,8 @@ def _path(name: str, pattern: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": pattern}}
 
 
-def _header(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
+def _header(name: str, *, required: bool = False) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": required, "schema": {"type": "string"}}
 
 
 def _security_schemes() -> dict[str, Any]:
@@ -224,4 +247,10 @@ def _security_schemes() -> dict[str, Any]:
         "name": "Signature",
         "description": "With Signature-Input; RFC 9421.",
     }
-    return {_SIGNED: signature, _OPERATOR: {"type": "http", "scheme": "bearer"}}
+    webhook = {
+        "type": "apiKey",
+        "in": "header",
+        "name": "webhook-signature",
+        "description": "With webhook-id and webhook-timestamp; Standard Webhooks 1.0, symmetric.",
+    }
+    return {_SIGNED: signature, _OPERATOR: {"type": "http", "scheme": "bearer"}, _WEBHOOK: webhook}
