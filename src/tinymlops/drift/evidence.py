@@ -83,7 +83,7 @@ class GroupEvidence:
         features: In the manifest's order.
         sensors: Devices left out, and new ones.
         classifies: Whether the model does; its metric is then accuracy, else the mean absolute error.
-        score: What the release had in that metric when it was judged, or None.
+        score: What the release had in that metric on the rows of the references (validation rows), or None.
     """
 
     workload: str
@@ -108,15 +108,17 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         alpha: Chance of a false alarm that one verdict may take, over all of its features (Holm).
         effect: Population stability index, free of noise and chance, from which a shift is worth acting on. 0.1 is
             the usual bound of "moderate" (Siddiqi 2006, *Credit Risk Scorecards*).
-        spikes: Slices of time that a shift must do without to count as lasting: with the strongest ones left out,
-            half of ``effect`` must remain. A span of no more than ``spikes + 1`` slices can't show drift, only make
-            one watch.
+        watch: The same, from which it is worth watching, and below which nothing lasts.
+        spikes: Slices of time that a shift must do without to count as lasting: with the strongest ones left out, it
+            must still be significant and at least ``watch`` large. A span of no more than ``spikes + 1`` slices can't
+            show drift, only make one watch.
     """
 
     k: Annotated[int, Meta(ge=1)] = 20
     least_queries: Annotated[int, Meta(ge=1)] = 500
     alpha: Annotated[float, Meta(gt=0, lt=0.5)] = 0.01
     effect: Annotated[float, Meta(gt=0)] = 0.1
+    watch: Annotated[float, Meta(gt=0)] = 0.05
     spikes: Annotated[int, Meta(ge=0)] = 2
 
 
