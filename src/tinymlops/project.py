@@ -35,3 +35,9 @@ def state_folder() -> Path:
     """Where run histories, caches and the embedded MLflow store live (``TINYMLOPS_STATE``, else ``.tinymlops``)."""
     chosen = os.environ.get("TINYMLOPS_STATE")
     return Path(chosen).resolve() if chosen else project_root() / ".tinymlops"
+
+
+def kept_workloads() -> tuple[str, ...]:
+    """Workloads that are watched and retrained by themselves: ``TINYMLOPS_WORKLOADS``, with commas; else activity."""
+    named = os.environ.get("TINYMLOPS_WORKLOADS") or "activity"
+    return tuple(dict.fromkeys(name.strip() for name in named.split(",") if name.strip()))

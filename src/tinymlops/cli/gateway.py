@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 KEY_VARIABLE = "TINYMLOPS_GATEWAY_KEY"
+SECRETS_VARIABLE = "TINYMLOPS_WEBHOOK_SECRETS_FILE"
 _MONTH_S = 31 * 86_400
 _POLL = "Seconds between a device's questions."
 
@@ -66,7 +67,20 @@ def init(key: Path | None) -> None:
 @click.option("--device-rate", default="600/minute", show_default=True, help="Most requests of one device.")
 @click.option("--address-rate", default="30000/minute", show_default=True, help="Most requests from one IP address.")
 @click.option("--enrolment-rate", default="60/minute", show_default=True, help="Most enrolments from one IP address.")
+@click.option("--webhook-rate", default="300/minute", show_default=True, help="Most webhooks from one IP address.")
 @click.option("--rate-storage", help="Where several gateways share those counts, for example redis://host:6379.")
+@click.option(
+    "--webhook-secrets",
+    type=click.Path(path_type=Path),
+    help=f"Opens /webhooks/retrain.  [default: {SECRETS_VARIABLE}, else shut]",
+)
+@click.option(
+    "--webhook-workload",
+    "webhook_workloads",
+    multiple=True,
+    help="That a webhook may ask for; may be repeated.  [default: TINYMLOPS_WORKLOADS, else activity]",
+)
+@click.option("--prefect-api", help="Where webhooks start runs.  [default: PREFECT_API_URL, else port 4200 here]")
 @click.option("--redirect", "redirects", is_flag=True, help="Let devices fetch packages from S3 by signed URLs.")
 def run(  # noqa: PLR0913, PLR0917 - one for each option
     store_address: str | None,
@@ -79,6 +93,9 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     proxies: tuple[str, ...],
     operator_token_file: Path | None,
     poll_s: float,
+    webhook_secrets: Path | None,
+    webhook_workloads: tuple[str, ...],
+    prefect_api: str | None,
     redirects: bool,
     **rates: str | None,
 ) -> None:
@@ -96,6 +113,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
         poll_s=poll_s,
         redirects=redirects,
         rates=_rates(rates),
+        webhooks=_webhooks(webhook_secrets, webhook_workloads, prefect_api),
     )
     secret = _key(key)
     store = open_store(store_address or default_store())
@@ -156,7 +174,25 @@ def _rates(given: dict[str, str | None]) -> Any:
         address=given["address_rate"] or "",
         device=given["device_rate"] or "",
         enrolment=given["enrolment_rate"] or "",
+        webhook=given["webhook_rate"] or "",
         storage=given["rate_storage"],
+    )
+
+
+def _webhooks(file: Path | None, workloads: tuple[str, ...], prefect_api: str | None) -> Any:
+    from tinymlops.gateway.prefect_api import PrefectAddress
+    from tinymlops.gateway.settings import WebhookSettings
+    from tinymlops.gateway.webhook_signatures import read_secrets
+    from tinymlops.project import kept_workloads
+
+    named = os.environ.get(SECRETS_VARIABLE)
+    file = file or (Path(named) if named else None)
+    if file is None:
+        return None
+    return WebhookSettings(
+        secrets=read_secrets(file),
+        workloads=workloads or kept_workloads(),
+        prefect=PrefectAddress.from_environment(prefect_api),
     )
 
 
