@@ -90,7 +90,8 @@ class GroupCommit(Generic[T, R]):
             self._working = None
 
     def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
-        taken, room = [], self._bounds.commit
+        taken: list[tuple[T, asyncio.Future[R]]] = []
+        room = self._bounds.commit
         while self._waiting and (not taken or self._waiting[0][1] <= room):
             item, weight, future = self._waiting.popleft()
             taken.append((item, future))
