@@ -29,9 +29,9 @@ def doubt_window(window: Window, *, received_s: float) -> str:
     span_s = window.ended_s - window.began_s
     if span_s > LONGEST_S:
         return "too long"
-    if window.queries + window.errors > MOST_QUERIES_PER_S * (span_s + 1):
+    if max(window.queries + window.errors, window.labelled) > MOST_QUERIES_PER_S * (span_s + 1):
         return "too many queries"
-    if window.labelled > window.queries or sum(window.latencies) > window.queries + window.errors:
+    if sum(window.latencies) > window.queries + window.errors:
         return "counts contradict each other"
     return _doubt_moment(window.ended_s, received_s) or _doubt_histograms(window)
 
@@ -68,9 +68,10 @@ def _fits(bins: tuple[int, ...], window: Window) -> bool:
     are as sure for a normal distribution, and one such t more for the tails that it has and a normal one has not.
     """
     tail = 2 / window.epsilon * math.log(2 / _SURE) + 1
+    most = max(window.queries, window.labelled)  # errors are counted when the truth comes, which may be later
     spread = 7 * math.sqrt(len(bins) * noise_variance(window.epsilon)) + tail
     return (
-        -spread <= sum(bins) <= window.queries + spread
+        -spread <= sum(bins) <= most + spread
         and min(bins, default=0) >= -min(tail, _INT32)
-        and max(bins, default=0) <= min(window.queries + tail, _INT32)
+        and max(bins, default=0) <= min(most + tail, _INT32)
     )

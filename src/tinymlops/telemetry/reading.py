@@ -138,9 +138,9 @@ def _covered(window: Window, purposes: frozenset[Purpose]) -> Window | None:
     if {Purpose.DRIFT, Purpose.OPERATIONS} <= purposes:
         return window
     if Purpose.OPERATIONS in purposes:
-        return msgspec.structs.replace(window, histograms=(), epsilon=0.0)
+        return msgspec.structs.replace(window, histograms=(), epsilon=0.0, labelled=0)
     if Purpose.DRIFT in purposes:
-        return msgspec.structs.replace(window, latencies=(), memory_kib=None, energy_uj=None)
+        return msgspec.structs.replace(window, errors=0, latencies=(), memory_kib=None, energy_uj=None, channels=())
     return None
 
 

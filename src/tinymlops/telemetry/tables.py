@@ -26,7 +26,8 @@ class Tables:
     Args:
         address: A folder, ``dir:/path`` or ``s3://bucket/prefix``: `Premises.telemetry`.
 
-    Every method raises ``StorageError`` for tables that can't be read or written.
+    Every method raises ``StorageError`` for tables that can't be read or written. A frame reads when it is collected:
+    of a version that `vacuum` has deleted, that fails with ``FileNotFoundError``.
     """
 
     def __init__(self, address: str) -> None:
