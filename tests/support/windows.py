@@ -20,6 +20,7 @@ from tinymlops.wire.manifest import Histogram, Manifest, Statistic
 from tinymlops.wire.observations import SENSITIVITY, Feature, FeatureKind, layout_of
 
 DAY_S = 86_400.0
+_MOST_AT_ONCE = 20_000
 START_S = 1_800_000_000.0 - 1_800_000_000.0 % DAY_S
 
 
@@ -193,8 +194,9 @@ class Town:
         return pa.concat_tables(list(self.tables()))
 
     def fill(self, tables: Tables) -> None:
-        """Append all windows."""
-        for one in self.tables():
+        """Append all windows: in one commit if they are few, else in one a day."""
+        few = self.devices * self.days * self.windows_a_day <= _MOST_AT_ONCE
+        for one in [self.table()] if few and self.crowds else self.tables():
             tables.append_windows(one)
 
     def later(self, days: int, **changes: object) -> Town:
