@@ -1,5 +1,5 @@
 # The same verbs for people and for CI. Everything is installed into .venv and .tinymlops of this folder.
-.PHONY: help install engine demo fleet test check bench docs lock clean agent-image
+.PHONY: help install engine demo fleet test check bench docs lock clean agent-image compose compose-down compose-demo
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -53,6 +53,15 @@ bench: install engine ## Ratios: flow, kernels, calibration, repository, agent, 
 agent-image: install engine ## Build the agent's container image, and print its tag
 	$(BIN)/python infra/agent/build.py
 
+compose: install engine ## The real thing in containers: PostgreSQL, S3, Prefect, MLflow, gateway, worker, broker
+	@sh infra/services/up.sh
+
+compose-down: ## Stop it; what it keeps, stays
+	sh infra/services/compose.sh down
+
+compose-demo: compose ## The whole loop against it, with two dozen devices
+	$(BIN)/python infra/compose-demo/run.py
+
 docs: install ## Check that links and commands in README and docs hold
 	$(BIN)/pytest tests/docs -q
 
@@ -62,6 +71,7 @@ lock: install ## Resolve again and write the lock files
 	echo 'tpm2-pytss~=3.0' | $(BIN)/uv pip compile --quiet --upgrade --no-deps --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.11 - -o requirements/tpm.txt
 	echo uv | $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header - -o requirements/uv.txt
+	sh infra/services/lock.sh
 
 clean: ## Remove results, caches and the environment
 	rm -rf .venv .tinymlops out .mypy_cache .ruff_cache .pytest_cache .hypothesis
