@@ -6,6 +6,8 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,9 @@ BUILT_IN = {
     "fashion": "tinymlops.workloads.fashion:Fashion",
     "footfall": "tinymlops.workloads.footfall:Footfall",
 }
+
+FOLDER_VARIABLE = "TINYMLOPS_WORKLOAD_FOLDER"
+"""Names a folder whose files are workloads by name, like the built-in ones: ``pump.py`` holds the one named pump."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +50,9 @@ def find_workload(reference: str) -> Workload:
     """The workload called ``reference``.
 
     Args:
-        reference: A built-in name, or ``path/to/file.py:object`` with a subclass or an instance of ``Workload``; with
-            ``@samples-…`` behind it, the same with samples from the field (`tinymlops.workloads.snapshots`).
+        reference: A built-in name or one in ``TINYMLOPS_WORKLOAD_FOLDER``, or ``path/to/file.py:object`` with a
+            subclass or an instance of ``Workload``; with ``@samples-…`` behind it, the same with samples from the field
+            (`tinymlops.workloads.snapshots`).
 
     Raises:
         UnknownNameError: No such built-in, or no such object in the file.
@@ -59,7 +65,7 @@ def find_workload(reference: str) -> Workload:
     path, colon, attribute = reference.rpartition(":")
     if not colon:
         if reference not in BUILT_IN:
-            raise UnknownNameError("workload", reference, BUILT_IN)
+            return _in_folder(reference)
         path, _, attribute = BUILT_IN[reference].rpartition(":")
         return _instance(getattr(importlib.import_module(path), attribute), reference)
     module = _import_file(Path(path))
@@ -89,6 +95,20 @@ def load_workload(reference: str, seed: int) -> LoadedWorkload:
         raise WorkloadError(f"{reference} returned {type(split).__name__} from split()", "return a Split")
     check_split(workload, split)
     return LoadedWorkload(workload, split, _digest(workload, split, seed))
+
+
+def _in_folder(name: str) -> Workload:
+    """The workload of that name in the folder that the environment names."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    path = Path(folder or "", f"{name}.py")
+    if not (folder and re.fullmatch(r"[a-z0-9-]+", name) and path.is_file()):
+        own = (file.stem for file in Path(folder).glob("*.py")) if folder else ()
+        raise UnknownNameError("workload", name, [*BUILT_IN, *own])
+    module = _import_file(path)
+    for found in vars(module).values():
+        if inspect.isclass(found) and issubclass(found, Workload) and getattr(found, "name", None) == name:
+            return _instance(found, str(path))
+    raise WorkloadError(f"{path} holds no workload named {name}", f'give its class `name = "{name}"`')
 
 
 def _instance(found: object, reference: str) -> Workload:

@@ -96,3 +96,22 @@ def test_the_digest_knows_source_data_and_seed(file: Path) -> None:
     assert load_workload(reference, 2).digest != first
     file.write_text(GOOD + "\n# another thought\n")
     assert load_workload(reference, 1).digest != first
+
+
+def test_a_file_in_the_folder_of_workloads_is_found_by_its_name(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYMLOPS_WORKLOAD_FOLDER", str(file.parent))
+
+    assert find_workload("mine").name == "mine"
+    for other in ("../mine", "mine2", "Mine", ""):
+        with pytest.raises(UnknownNameError):
+            find_workload(other)
+
+
+def test_a_file_that_holds_another_workload_than_its_name_says_is_refused(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINYMLOPS_WORKLOAD_FOLDER", str(file.parent))
+    file.rename(file.with_name("yours.py"))
+
+    with pytest.raises(WorkloadError, match="no workload named yours"):
+        find_workload("yours")
