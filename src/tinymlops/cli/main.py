@@ -21,6 +21,7 @@ from tinymlops.cli.keys import keys
 from tinymlops.cli.lists import devices, workloads
 from tinymlops.cli.release import release, releases, withdraw
 from tinymlops.cli.rollout import rollout
+from tinymlops.cli.serve import serve
 from tinymlops.cli.ui import ui
 from tinymlops.cli.voucher import usage, voucher
 from tinymlops.errors import StorageError, TinyMLOpsError
@@ -55,6 +56,7 @@ COMMANDS = (
     devices,
     doctor,
     ui,
+    serve,
 )
 for command in COMMANDS:
     cli.add_command(command)
