@@ -6,7 +6,7 @@ sums for each device, and one for each group and slice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,8 +43,16 @@ class Aggregate:
     strangers: dict[int, Mask] = field(default_factory=dict)
 
 
+Progress = Callable[[int, int], None]
+
+
 def aggregate(
-    windows: pl.LazyFrame, roll: RollCall, span: Span, references: Mapping[int, References], k: int
+    windows: pl.LazyFrame,
+    roll: RollCall,
+    span: Span,
+    references: Mapping[int, References],
+    k: int,
+    on_progress: Progress,
 ) -> Aggregate:
     """Sum the windows of a span.
 
@@ -54,6 +62,7 @@ def aggregate(
         span: That is looked at.
         references: Release → what it counts.
         k: Devices that a group must have.
+        on_progress: Told how many slices of how many are summed.
     """
     groups = roll.groups(k)
     spaces = {release: Space(one) for release, one in references.items()}
@@ -64,6 +73,7 @@ def aggregate(
         sound = frame.collect().join(roll.codes, on="device_id", how="inner").drop("device_id")
         for (release, layout), own in sound.partition_by("release", "layout", as_dict=True).items():
             _add(found, own, int(release), str(layout), part, references)
+        on_progress(part + 1, span.slices)
     return found
 
 
@@ -102,8 +112,10 @@ def evidence_of(
     sums = found.sums[release]
     visible = _Visible(found, sums, release, rules.k)
     evidence = []
-    for group in sorted(visible.groups | {FLEET}, key=lambda one: (one != FLEET, one)):
+    for group in [FLEET, *sorted(visible.groups - {FLEET})]:
         devices = found.groups[group] & sums.contributors
+        if group != FLEET and int(devices.sum()) == int(sums.contributors.sum()):
+            continue  # everybody is in it: it would say the same again
         expected = sums.space.expected(sums.queries_by_variant(devices))
         evidence.append(
             GroupEvidence(

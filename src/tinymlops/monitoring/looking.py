@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from tinymlops.drift import FLEET, Level, MonitorReport, Rules, Verdict, suppress, verdict_of
-from tinymlops.monitoring.aggregation import Aggregate, aggregate, evidence_of
+from tinymlops.monitoring.aggregation import Aggregate, Progress, aggregate, evidence_of
 from tinymlops.monitoring.references import References
 from tinymlops.monitoring.roll_call import Mask, call_roll
 from tinymlops.monitoring.spans import LOOK_BACK_S, Span
@@ -17,6 +17,10 @@ from tinymlops.telemetry.tables import Tables
 
 FindReferences = Callable[[Iterable[int]], Mapping[int, References]]
 """Releases → what each counts, those that are known."""
+
+
+def _silent(_done: int, _total: int) -> None:
+    """Nobody watches."""
 
 
 def look(  # noqa: PLR0913 - a look is made of all of these
@@ -28,6 +32,7 @@ def look(  # noqa: PLR0913 - a look is made of all of these
     rules: Rules,
     made_s: float,
     version: int | None = None,
+    on_progress: Progress = _silent,
 ) -> MonitorReport:
     """Judge every release that sent windows within a span.
 
@@ -39,6 +44,7 @@ def look(  # noqa: PLR0913 - a look is made of all of these
         rules: When to speak of drift, and k.
         made_s: Now.
         version: Of the table; the newest unless given. The same look at the same version finds the same.
+        on_progress: Told how many slices of how many are summed.
     """
     pinned = tables.version("windows") if version is None else version
     windows = tables.windows(
@@ -47,7 +53,7 @@ def look(  # noqa: PLR0913 - a look is made of all of these
     roll = call_roll(windows, span.began_s, span.ended_s)
     releases = _releases(windows, span)
     references = find_references(releases)
-    found = aggregate(windows, roll, span, references, rules.k)
+    found = aggregate(windows, roll, span, references, rules.k, on_progress)
     verdicts = [
         verdict
         for release in releases

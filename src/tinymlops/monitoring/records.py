@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from tinymlops.drift import MonitorReport
 from tinymlops.store import ObjectStore
 from tinymlops.wire.encoding import decode, encode
@@ -23,6 +25,15 @@ class MonitorRecords:
     def keep(self, report: MonitorReport) -> None:
         """Keep a report; one of the same end takes the place of an earlier one."""
         self._store.put(_key(report), encode(report))
+
+    def keep_with_page(self, report: MonitorReport, page: bytes) -> MonitorReport:
+        """Keep a report and, before it, the HTML page that goes with it, if there is one; the report names the page."""
+        if page:
+            key = f"{_key(report).removesuffix(_ENDING)}.html"
+            self._store.put(key, page)
+            report = msgspec.structs.replace(report, report=key)
+        self.keep(report)
+        return report
 
     def newest(self, workload: str) -> MonitorReport | None:
         """The report of the latest windows, or None before the first look."""

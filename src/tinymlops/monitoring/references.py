@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tinymlops.errors import ReleaseError
+from tinymlops.premises import Premises
 from tinymlops.releases.records import Records
 from tinymlops.releases.repository import Repository
 from tinymlops.wire.encoding import decode
@@ -70,3 +71,22 @@ def references_of(
             }
         )
     return found
+
+
+class ReferenceFinder:
+    """`references_of` the owner's own records and repository.
+
+    Args:
+        premises: Where they are.
+        workload: Which task.
+    """
+
+    def __init__(self, premises: Premises, workload: str) -> None:
+        self._premises, self._workload = premises, workload
+
+    def __call__(self, releases: Iterable[int]) -> dict[int, References]:
+        """Release → what it counts; nothing is opened where no releases are asked for."""
+        wanted = tuple(releases)
+        if not wanted:
+            return {}
+        return references_of(self._premises.records(), self._premises.repository(), self._workload, wanted)

@@ -86,7 +86,7 @@ def test_devices_without_consent_to_histograms_are_in_no_cell(tmp_path: Path) ->
     report = look_at(tmp_path, Town((Crowd(30), Crowd(50, drift=False, region="north")), features=FEW))
 
     assert verdict(report).devices == 30
-    assert [one.group for one in report.verdicts] == [FLEET, "profile=x86-gateway"]
+    assert [one.group for one in report.verdicts] == [FLEET]
 
 
 def test_errors_count_only_where_the_truth_came(tmp_path: Path) -> None:

@@ -118,9 +118,7 @@ def test_what_can_be_shown_is_shown(tmp_path: Path) -> None:
 
     report = look_at(tmp_path, town_of(crowds), rules=RULES)
 
-    assert [one.group for one in report.verdicts] == [
-        FLEET, "profile=x86-gateway", "region=north", "region=south", "tag=hot",
-    ]  # fmt: skip
+    assert [one.group for one in report.verdicts] == [FLEET, "region=north", "region=south", "tag=hot"]
     assert all(any(one.kind == "error" for one in verdict.features) for verdict in report.verdicts)
 
 

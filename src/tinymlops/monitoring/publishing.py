@@ -1,0 +1,106 @@
+"""Looks in MLflow: one run for each release, its effects as curves over time, the pages and pictures as files."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tinymlops.drift import Verdict
+from tinymlops.monitoring.summary import effect_of
+from tinymlops.registry import RegistrySettings
+from tinymlops.registry.connection import connect, plain_errors
+
+_TAG = "tinymlops.monitoring"
+_DAY_S = 86_400
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a look is in MLflow.
+
+    Attributes:
+        experiment_id: Of all looks at the workload.
+        run_id: Of those at the release.
+        folder: Of this look's files in the run.
+        tracking_uri: Of MLflow.
+    """
+
+    experiment_id: str
+    run_id: str
+    folder: str
+    tracking_uri: str
+
+    @property
+    def url(self) -> str | None:
+        """Of the run's files on MLflow's pages; None where no server shows them."""
+        if not self.tracking_uri.startswith(("http://", "https://")):
+            return None
+        place = f"#/experiments/{self.experiment_id}/runs/{self.run_id}/artifacts/{self.folder}"
+        return f"{self.tracking_uri.rstrip('/')}/{place}"
+
+
+def publish_look(verdicts: Sequence[Verdict], files: Mapping[str, bytes], settings: RegistrySettings) -> Published:
+    """Add a look to its release's run; the same look again changes nothing.
+
+    Args:
+        verdicts: That may be shown, of one release, the one to lead with first.
+        files: Name → content.
+        settings: Where MLflow is.
+
+    Raises:
+        StorageError: MLflow can't be written.
+    """
+    first = verdicts[0]
+    with plain_errors(settings.tracking_uri):
+        client = connect(settings)
+        experiment = _experiment(client, f"{first.workload}-monitoring", settings)
+        run_id = _run(client, experiment, first)
+        _log_effects(client, run_id, verdicts)
+        folder = f"looks/{datetime.fromtimestamp(first.ended_s, UTC):%Y-%m-%dT%H%M%S}"
+        with tempfile.TemporaryDirectory(prefix="tinymlops-monitor-") as scratch:
+            for name, content in files.items():
+                (Path(scratch) / name).write_bytes(content)
+            client.log_artifacts(run_id, scratch, folder)
+    return Published(experiment_id=experiment, run_id=run_id, folder=folder, tracking_uri=settings.tracking_uri)
+
+
+def _experiment(client: Any, name: str, settings: RegistrySettings) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    root = settings.artifact_root
+    return str(client.create_experiment(name, artifact_location=f"{root}/{name}" if root else None))
+
+
+def _run(client: Any, experiment: str, verdict: Verdict) -> str:
+    key = f"release {verdict.release}"
+    found = client.search_runs([experiment], f"tags.`{_TAG}` = '{key}'", max_results=1)
+    if found:
+        return str(found[0].info.run_id)
+    note = f"Drift of release {verdict.release} of {verdict.workload}: effects over time, and the page of each look."
+    run = client.create_run(experiment, tags={_TAG: key, "mlflow.runName": key, "mlflow.note.content": note})
+    client.set_terminated(run.info.run_id)
+    return str(run.info.run_id)
+
+
+def _log_effects(client: Any, run_id: str, verdicts: Sequence[Verdict]) -> None:
+    """One point a look: the step is the day, so that a curve shows time."""
+    from mlflow.entities import Metric
+
+    first = verdicts[0]
+    values = {f"effect/{_name(one.feature)}": one.effect for one in first.features}
+    values |= {f"group/{_name(one.group)}": effect_of(one) for one in verdicts}
+    if first.performance is not None:
+        values["performance"] = first.performance
+    moment_ms, step = int(first.ended_s * 1000), int(first.ended_s // _DAY_S)
+    client.log_batch(run_id, metrics=[Metric(name, value, moment_ms, step) for name, value in values.items()])
+
+
+def _name(text: str) -> str:
+    """``text`` with what MLflow does not take in a metric's name made a dash."""
+    return re.sub(r"[^\w\-. ]", "-", text, flags=re.ASCII)
