@@ -13,6 +13,7 @@ import argparse
 import functools
 import hashlib
 import http.server
+import os
 import re
 import shutil
 import subprocess
@@ -71,7 +72,8 @@ IMAGES = (
 def main() -> None:
     """Build all; print ``TINYMLOPS_<NAME>_IMAGE=tag`` for each."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--wheels", type=Path, default=state_folder() / "wheels", help="where wheels are kept")
+    kept = os.environ.get("TINYMLOPS_WHEELS") or state_folder() / "wheels"
+    parser.add_argument("--wheels", type=Path, default=kept, help="where wheels are kept; else TINYMLOPS_WHEELS")
     arguments = parser.parse_args()
     with one_at_a_time():
         tags = build_all(Engine.connect(), arguments.wheels, lambda text: print(text, file=sys.stderr, flush=True))

@@ -26,7 +26,7 @@ DATABASES = {
     "fleet": "postgresql",
 }
 BUCKETS_OF = {
-    "gateway": ("Read:repository", "List:repository", "Write:repository/probe", "telemetry"),
+    "gateway": ("Read:repository", "List:repository", "Write:repository/probe/*", "telemetry"),
     "worker": ("repository", "private", "telemetry"),
     "mlflow": ("mlflow",),
 }
