@@ -65,12 +65,13 @@ def aggregate(
         on_progress: Told how many slices of how many are summed.
     """
     groups = roll.groups(k)
+    counted = roll.codes(groups, k)
     spaces = {release: Space(one) for release, one in references.items()}
     sums = {release: Sums(space, groups, span.slices, len(roll)) for release, space in spaces.items()}
     found = Aggregate(roll, groups, sums)
     for part, (began_s, ended_s) in enumerate(span.parts()):
         frame = windows.filter(_within(began_s, ended_s), ~ILL).select(_READ)
-        sound = frame.collect().join(roll.codes, on="device_id", how="inner").drop("device_id")
+        sound = frame.collect().join(counted, on="device_id", how="inner").drop("device_id")
         for (release, layout), own in sound.partition_by("release", "layout", as_dict=True).items():
             _add(found, own, int(release), str(layout), part, references)
         on_progress(part + 1, span.slices)

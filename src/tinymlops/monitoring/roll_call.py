@@ -41,10 +41,15 @@ class RollCall:
         column = {name: self.devices[name].to_numpy().astype(np.float64) for name in _HISTORY}
         return sensors_of(DeviceHistory(**column), self.began_s, self.ended_s)
 
-    @cached_property
-    def codes(self) -> pl.DataFrame:
-        """Identity and code of the devices whose windows count."""
-        return self.devices.select("device_id", "code").filter(pl.Series(self.sensors.sound))
+    def codes(self, groups: dict[str, Mask], least: int) -> pl.DataFrame:
+        """Identity and code of the devices whose windows count.
+
+        Args:
+            groups: As `groups` gives them.
+            least: Devices that a group must have.
+        """
+        counted = self.sensors.sound & ~self._few_outside(groups, least)
+        return self.devices.select("device_id", "code").filter(pl.Series(counted))
 
     def groups(self, least: int) -> dict[str, Mask]:
         """Group → its devices, shape (devices,); the fleet first. Groups of fewer than ``least`` are left out."""
@@ -53,6 +58,21 @@ class RollCall:
         found |= dict(self._by("region", least))
         found |= dict(self._by("tags", least))
         return found
+
+    def _few_outside(self, groups: dict[str, Mask], least: int) -> Mask:
+        """Devices that would cost a region or profile its verdict.
+
+        Where a few are in none that is large enough, the fleet less all others would be those few, so that another
+        region would have to be hidden with theirs. It is better to leave the few out of all sums.
+        """
+        few = np.zeros(len(self), np.bool_)
+        for kind in ("profile=", "region="):
+            own = [mask & self.sensors.sound for name, mask in groups.items() if name.startswith(kind)]
+            large = [mask for mask in own if mask.sum() >= least]
+            outside = self.sensors.sound & ~np.logical_or.reduce([few, *large])
+            if len(large) > 1 and outside.sum() < least:
+                few |= outside
+        return few
 
     def _by(self, column: str, least: int) -> Iterator[tuple[str, Mask]]:
         one_each = self.devices.select("code", pl.col(column).alias("name"))

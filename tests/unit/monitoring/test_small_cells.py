@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations, product
@@ -52,8 +53,17 @@ def devices_of(town: Town, group: str) -> dict[str, Crowd]:
     return found
 
 
-def counted(crowd: Crowd) -> bool:
-    return crowd.drift and not crowd.missing and not crowd.stuck
+def sound(crowd: Crowd) -> bool:
+    return not crowd.missing and not crowd.stuck
+
+
+def few_outside(town: Town) -> set[str]:
+    """Devices that are in no region of k sound ones, if they are few and there are two such regions."""
+    everybody = {d: crowd for d, crowd in devices_of(town, FLEET).items() if sound(crowd)}
+    sizes = Counter(crowd.region for crowd in everybody.values())
+    large = {region for region, size in sizes.items() if region is not None and size >= K}
+    outside = {d for d, crowd in everybody.items() if crowd.region not in large}
+    return outside if len(large) > 1 and len(outside) < K else set()
 
 
 def smallest_difference(cells: list[frozenset[str]]) -> int:
@@ -75,9 +85,17 @@ def cells_of(town: Town, report: MonitorReport) -> list[list[frozenset[str]]]:
     """Sets of devices that published sums rest on; sums of one kind are in one list."""
     shown = [one for one in report.verdicts if one.level is not Level.HIDDEN]
     members = {one.group: devices_of(town, one.group) for one in shown}
-    whole = [frozenset(d for d, crowd in of.items() if counted(crowd)) for of in members.values()]
+    left_out = few_outside(town)
+    in_sums = {
+        one.group: {
+            d: crowd for d, crowd in members[one.group].items() if sound(crowd) and crowd.drift and d not in left_out
+        }
+        for one in shown
+    }
+    whole = [frozenset(of) for of in in_sums.values()]
+    assert [len(one) for one in whole] == [one.devices for one in shown]
     truths = [
-        frozenset(d for d, crowd in members[one.group].items() if counted(crowd) and crowd.labelled)
+        frozenset(d for d, crowd in in_sums[one.group].items() if crowd.labelled)
         for one in shown
         if any(finding.kind == "error" for finding in one.features)
     ]
@@ -128,6 +146,14 @@ def test_the_name_of_a_small_group_is_nowhere(tmp_path: Path) -> None:
     told = encode(look_at(tmp_path, town_of(crowds), rules=RULES))
 
     assert b"of-four" not in told
+
+
+def test_a_few_devices_elsewhere_do_not_hide_a_region(tmp_path: Path) -> None:
+    crowds = [Crowd(12, region="north"), Crowd(8, region="south"), Crowd(2, region="island"), Crowd(1)]
+
+    report = look_at(tmp_path, town_of(crowds), rules=RULES)
+
+    assert {one.group: one.devices for one in report.verdicts} == {FLEET: 20, "region=north": 12, "region=south": 8}
 
 
 def test_a_fleet_below_k_shows_that_alone(tmp_path: Path) -> None:
