@@ -35,7 +35,7 @@ class RenewedWorkload(Workload):
 
     def __init__(self, base: Workload, field: FieldSamples) -> None:
         self.base, self._field = base, field
-        for name in ("name", "title", "labels", "task", "metric", "budget", "fit", "credit"):
+        for name in ("name", "title", "labels", "task", "metric", "budget", "counted", "fit", "credit"):
             setattr(self, name, getattr(base, name))
 
     def split(self, seed: int) -> Split:
