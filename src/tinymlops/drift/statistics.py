@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 LEAST_EXPECTED = 5.0
 """Rows that a bin is expected to have at least, else it is joined with a neighbour (Cochran 1954, Biometrics 10)."""
-LEAST_SIGNAL = 2.0
+LEAST_SIGNAL = 4.0
 """Standard deviations of its noise that a bin is expected to stand above, else likewise."""
 _CLEAR = 3.0
 """Standard deviations of its noise that a sum must lie above 0 to be the size of anything."""
@@ -197,6 +197,20 @@ def variance_of_shares(tally: Tally) -> float:
     """Sum over bins of the variance of each one's share: of chance and noise, or as devices or slices were seen to."""
     spreads = [float(np.trace(spread)) for spread, _ in _spreads(tally)]
     return max(float(_own_variances(tally).sum()), *spreads, 0.0) / tally.rows**2
+
+
+def excess_between_slices(tally: Tally) -> float:
+    """Sum over bins of the variance of one slice's shares, beyond chance and noise; 0 for a single slice."""
+    rows, p = tally.counts.sum(axis=1), tally.total / tally.rows
+    if len(rows) < 2 or (rows <= 0).any():
+        return 0.0
+    seen = float(np.sum((_residual(tally.counts, p) / rows[:, None]) ** 2)) / (len(rows) - 1)
+    slices = [
+        replace(tally, counts=tally.counts[i : i + 1], variance=tally.variance[i : i + 1], reference=p)
+        for i in range(len(rows))
+    ]
+    own = [float(_own_variances(one).sum()) / one.rows**2 for one in slices]
+    return max(seen - float(np.mean(own)), 0.0)
 
 
 def _effect(tally: Tally) -> float:
