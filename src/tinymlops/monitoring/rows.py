@@ -130,13 +130,13 @@ class _Scale:
         return cls(finding.feature, _category_names(finding, labels), _ends(finding))
 
     def joined(self, into: NDArray[np.int64]) -> _Scale:
-        names = tuple(
-            ", ".join(name for name, place in zip(self.categories, into, strict=True) if place == one)
-            for one in range(int(into[-1]) + 1)
-        )
+        together: dict[int, list[str]] = {}
+        for place, name in zip(into.tolist(), self.categories, strict=False):  # numbers have no names
+            together.setdefault(place, []).append(name)
+        names = tuple(", ".join(together[place]) for place in sorted(together))
         first = np.searchsorted(into, np.arange(into[-1] + 1))
         ends = np.concatenate([self.ends[:-1][first], self.ends[-1:]])
-        return _Scale(self.name, names if self.categories else (), ends)
+        return _Scale(self.name, names, ends)
 
     def values(self, bins: NDArray[np.int64], rng: np.random.Generator) -> Column:
         """A value for each entry of ``bins``."""

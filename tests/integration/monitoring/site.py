@@ -80,7 +80,7 @@ def samples(devices: int, each: int, began_s: float) -> pa.Table:
     """Consented samples that look as the references do."""
     rng, count = np.random.default_rng(3), devices * each
     confident = rng.dirichlet(np.full(4, 0.2), count)
-    moments = began_s + np.arange(count) * 60.0
+    moments = began_s + (1 + np.arange(count)) * 60.0
     return pa.table(
         {
             "device_id": [f"{number % devices:032x}" for number in range(count)],

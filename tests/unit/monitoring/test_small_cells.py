@@ -134,7 +134,7 @@ def test_no_sum_or_difference_rests_on_fewer_than_k_devices(crowds: list[Crowd])
 def test_what_can_be_shown_is_shown(tmp_path: Path) -> None:
     crowds = [Crowd(12, region="north", tags=("hot",), labelled=0.5), Crowd(8, region="south", labelled=0.5)]
 
-    report = look_at(tmp_path, town_of(crowds), rules=RULES)
+    report = look_at(tmp_path, replace(town_of(crowds), epsilon=0.0), rules=RULES)
 
     assert [one.group for one in report.verdicts] == [FLEET, "region=north", "region=south", "tag=hot"]
     assert all(any(one.kind == "error" for one in verdict.features) for verdict in report.verdicts)
