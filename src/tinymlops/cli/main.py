@@ -19,9 +19,11 @@ from tinymlops.cli.gateway import gateway
 from tinymlops.cli.invoice import invoice
 from tinymlops.cli.keys import keys
 from tinymlops.cli.lists import devices, workloads
+from tinymlops.cli.monitor import monitor
 from tinymlops.cli.release import release, releases, withdraw
 from tinymlops.cli.rollout import rollout
 from tinymlops.cli.serve import serve
+from tinymlops.cli.telemetry import telemetry
 from tinymlops.cli.ui import ui
 from tinymlops.cli.voucher import usage, voucher
 from tinymlops.errors import StorageError, TinyMLOpsError
@@ -52,6 +54,8 @@ COMMANDS = (
     usage,
     invoice,
     agent,
+    telemetry,
+    monitor,
     workloads,
     devices,
     doctor,
