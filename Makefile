@@ -1,5 +1,5 @@
 # The same verbs for people and for CI. Everything is installed into .venv and .tinymlops of this folder.
-.PHONY: help install engine demo fleet test check bench docs lock clean agent-image compose compose-down compose-demo
+.PHONY: help install engine demo fleet serve test check bench docs lock clean agent-image compose compose-down compose-demo
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -22,6 +22,9 @@ demo: install engine ## The main job: train, compress, measure, select, register
 
 fleet: install engine ## The way out: release, gateway, three agents, roll-outs, and one that goes back by itself
 	bash infra/fleet-demo/run.sh
+
+serve: install ## Prefect, MLflow, gateway and a worker on this machine, until Ctrl-C
+	$(BIN)/tinymlops serve
 
 test: install ## Every check and every test, with real Docker, Prefect, MLflow and browser
 	sh infra/test-machine.sh
