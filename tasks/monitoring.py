@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
+import os
 import time
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
 from prefect import task
-from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.runtime import flow_run
@@ -27,6 +27,8 @@ from tinymlops.premises import Premises
 from tinymlops.registry import RegistrySettings
 
 EVENT = "drift.detected"
+MLFLOW_PAGES = "TINYMLOPS_MLFLOW_PAGES"
+"""Names MLflow's address for browsers, where that is another than the one that flows use."""
 
 
 def choose_span(days: float, ended_s: float | None) -> Span:
@@ -80,14 +82,12 @@ def publish(drawn: Drawn) -> Published | None:
 
 def show_look(report: MonitorReport, drawn: Drawn, published: Published | None, rules: Rules) -> None:
     """Put verdicts, picture and the way to the page into the Prefect UI."""
-    address = _address(report, published)
     create_markdown_artifact(
-        markdown(report, rules.k), key=f"{report.workload}-drift", description=f"Verdicts on {report.workload}"
+        markdown(report, rules.k, drawn.picture),
+        key=f"{report.workload}-drift",
+        description=f"Verdicts on {report.workload}, and drift over time",
     )
-    picture = base64.b64encode(drawn.picture).decode("ascii")
-    create_image_artifact(
-        f"data:image/png;base64,{picture}", key=f"{report.workload}-drift-over-time", description="Drift over time"
-    )
+    address = _address(report, published)
     if address:
         create_link_artifact(
             address, link_text="Evidently's page", key=f"{report.workload}-drift-page", description=drawn.words
@@ -120,8 +120,10 @@ def tell(report: MonitorReport, rules: Rules) -> bool:
 
 
 def _address(report: MonitorReport, published: Published | None) -> str | None:
-    if published is not None and published.url is not None:
-        return published.url
+    """Where people find the page: on MLflow's pages if there are any, else in the telemetry's folder."""
+    pages = os.environ.get(MLFLOW_PAGES)
+    if published is not None and (url := published.url(pages)) is not None:
+        return url
     store = Premises.from_environment().telemetry_store().address.removeprefix("dir:")
     if not report.report or "://" in store:
         return None

@@ -35,13 +35,16 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     tracking_uri: str
 
-    @property
-    def url(self) -> str | None:
-        """Of the run's files on MLflow's pages; None where no server shows them."""
-        if not self.tracking_uri.startswith(("http://", "https://")):
+    def url(self, pages: str | None = None) -> str | None:
+        """Of the look's files on MLflow's pages; None where no server shows them.
+
+        Args:
+            pages: MLflow's address for browsers; the tracking address if not given.
+        """
+        root = pages or self.tracking_uri
+        if not root.startswith(("http://", "https://")):
             return None
-        place = f"#/experiments/{self.experiment_id}/runs/{self.run_id}/artifacts/{self.folder}"
-        return f"{self.tracking_uri.rstrip('/')}/{place}"
+        return f"{root.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{self.run_id}/artifacts/{self.folder}"
 
 
 def publish_look(verdicts: Sequence[Verdict], files: Mapping[str, bytes], settings: RegistrySettings) -> Published:

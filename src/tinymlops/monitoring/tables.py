@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
 from datetime import UTC, datetime
 
 from tinymlops.drift import Level, MonitorReport, Verdict
 from tinymlops.monitoring.summary import effect_of, leading, shown
 
 HEADS = ("release", "group", "verdict", "devices", "queries", "largest effect", "performance", "why")
-_MARKS = {Level.DRIFT: "🔴", Level.WATCH: "🟡", Level.NONE: "🟢", Level.UNKNOWN: "⚪", Level.HIDDEN: "⚪"}
 
 
 def cells(verdict: Verdict) -> tuple[str, ...]:
@@ -43,31 +42,39 @@ def hidden_words(report: MonitorReport, k: int) -> str:
     return f"Fewer than {k} devices sent what may be looked at: nothing is shown of them."
 
 
-def markdown(report: MonitorReport, k: int, links: Sequence[str] = ()) -> str:
+def markdown(report: MonitorReport, k: int, picture: bytes = b"") -> str:
     """The report as a page.
 
     Args:
         report: Of any look.
         k: Devices that anything shown rests on.
-        links: Lines to put beneath the title.
+        picture: PNG to put into it.
     """
     began, ended = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}" for at in (report.began_s, report.ended_s))
     told = shown(report, k)
-    lines = [f"# Drift of {report.workload}", "", f"{began} to {ended} UTC, table version {report.table_version}.", ""]
-    lines += [*links, ""] if links else []
+    lines = [f"# Drift of {report.workload}", "", f"{began} to {ended} UTC, table version {report.table_version}."]
+    lines += _picture(picture)
     if not told:
-        return "\n".join([*lines, hidden_words(report, k)])
-    lines += [f"| {' | '.join(HEADS)} |", f"|{' --- |' * len(HEADS)}"]
+        return "\n".join([*lines, "", hidden_words(report, k)])
+    heads = HEADS[:-1]  # reasons are too long for a column
+    lines += ["", f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
     lines += [f"| {' | '.join(_marked(one))} |" for one in told]
+    lines += ["", *(f"- **{one.group}**, release {one.release}: {one.why}." for one in told)]
     ahead = leading(report, k)
     if ahead is not None:
         lines += _features(ahead) + _sensors(ahead)
     return "\n".join([*lines, "", f"Nothing that rests on fewer than {k} devices is shown."])
 
 
+def _picture(content: bytes) -> list[str]:
+    """Inside the page: wherever that is looked at, the picture can be."""
+    encoded = base64.b64encode(content).decode("ascii")
+    return ["", f"![Drift over time](data:image/png;base64,{encoded})"] if content else []
+
+
 def _marked(verdict: Verdict) -> list[str]:
-    row = [one.replace("|", "\\|") for one in cells(verdict)]
-    row[2] = f"{_MARKS[verdict.level]} {row[2]}"
+    row = list(cells(verdict)[:-1])
+    row[2] = f"**{row[2]}**" if verdict.level in {Level.DRIFT, Level.WATCH} else row[2]
     return row
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from tinymlops.drift import FLEET, FeatureFinding, Level, MonitorReport, Rules, SensorFinding, Verdict
 from tinymlops.monitoring.pictures import drift_png
+from tinymlops.monitoring.publishing import Published
 from tinymlops.monitoring.summary import alarm, leading
 from tinymlops.monitoring.tables import hidden_words, markdown
 
@@ -77,11 +78,12 @@ def test_an_old_report_with_a_smaller_k_is_not_shown_now() -> None:
 
 
 def test_a_report_is_a_table_for_people() -> None:
-    page = markdown(report(verdict(Level.WATCH, effect=0.07)), K)
+    page = markdown(report(verdict(Level.WATCH, effect=0.07)), K, b"png")
 
     assert "1970-01-01 00:00 to 1970-01-08 00:00 UTC, table version 3" in page
-    assert "🟡 watch" in page
-    assert "so \\| so" in page  # a bar would end the cell
+    assert "| 1 | fleet | **watch** | 50 | - | 0.070 | - |" in page
+    assert "- **fleet**, release 1: so | so." in page
+    assert "![Drift over time](data:image/png;base64,cG5n)" in page
     assert "| channel 0 mean | 0.070 | 1 |" in page
     assert "- 21 devices sent the same value again and again" in page
 
@@ -101,3 +103,12 @@ def test_drift_over_time_is_drawn_the_same_way_each_time() -> None:
     assert picture == drift_png(history, Rules())
     assert picture != drift_png(history[:-1], Rules())
     assert drift_png([report()], Rules()).startswith(b"\x89PNG")
+
+
+def test_a_look_is_linked_where_browsers_find_mlflow() -> None:
+    inside = Published(experiment_id="3", run_id="abc", folder="looks/x", tracking_uri="http://mlflow:5000")
+    in_file = Published(experiment_id="3", run_id="abc", folder="looks/x", tracking_uri="sqlite:///m.db")
+
+    assert inside.url() == "http://mlflow:5000/#/experiments/3/runs/abc/artifacts/looks/x"
+    assert inside.url("https://ml.example/") == "https://ml.example/#/experiments/3/runs/abc/artifacts/looks/x"
+    assert in_file.url() is None
