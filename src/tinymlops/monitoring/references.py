@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tinymlops.errors import ReleaseError
-from tinymlops.premises import Premises
+from tinymlops.premises import Premises, passphrase_from_environment
 from tinymlops.releases.records import Records
 from tinymlops.releases.repository import Repository
 from tinymlops.wire.encoding import decode
@@ -89,4 +89,5 @@ class ReferenceFinder:
         wanted = tuple(releases)
         if not wanted:
             return {}
-        return references_of(self._premises.records(), self._premises.repository(), self._workload, wanted)
+        repository = self._premises.repository(passphrase_from_environment)
+        return references_of(self._premises.records(), repository, self._workload, wanted)
