@@ -62,7 +62,7 @@ compose: install engine ## The real thing in containers: PostgreSQL, S3, Prefect
 compose-down: ## Stop it; what it keeps, stays
 	sh infra/services/compose.sh down
 
-compose-demo: compose ## The whole loop against it, with two dozen devices
+compose-demo: install engine ## The whole loop in containers, with two dozen devices; gone afterwards
 	$(BIN)/python infra/compose-demo/run.py
 
 docs: install ## Check that links and commands in README and docs hold
