@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import msgspec
+
 from tinymlops.errors import ReleaseError
 from tinymlops.premises import Premises, passphrase_from_environment
 from tinymlops.releases.records import Records
@@ -89,5 +91,10 @@ class ReferenceFinder:
         wanted = tuple(releases)
         if not wanted:
             return {}
-        repository = self._premises.repository(passphrase_from_environment)
-        return references_of(self._premises.records(), repository, self._workload, wanted)
+        return references_of(self._premises.records(), self._repository(), self._workload, wanted)
+
+    def _repository(self) -> Repository:
+        """To read from: where there are online keys, the others stay shut."""
+        online = self._premises.keys / "online"
+        premises = msgspec.structs.replace(self._premises, keys=online) if online.is_dir() else self._premises
+        return premises.repository(passphrase_from_environment)
