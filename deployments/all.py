@@ -48,7 +48,8 @@ async def tell_prefect(
     async with get_client() as client:
         await ensure_pool(client, POOL, pool_kind)
         ids = {plan.full_name: await _apply(plan) for plan in plans(workloads or kept_workloads())}
-        wanted = automations(ids["retrain/drift"], cool_down=cool_down, notify=await _notification_block(client))
+        block = await _notification_block(client)
+        wanted = automations(ids["retrain/drift"], ids["recover/recover"], cool_down=cool_down, notify=block)
         await keep_automations(client, wanted)
     return ids
 

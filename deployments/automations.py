@@ -17,15 +17,14 @@ from prefect.events.actions import ChangeFlowRunState, RunDeployment, SendNotifi
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-from deployments.plans import HEARTBEAT_S, RECOVER
+from deployments.plans import HEARTBEAT_S
+from tasks.recovery import MOST_RUNS, RECOVER
 
 DRIFT_EVENT = "drift.detected"
 COOL_DOWN = timedelta(hours=20)
 """Shorter than a day, so that a drift which stays is acted on by every day's look, and by one only."""
 SILENCE = timedelta(seconds=3 * HEARTBEAT_S)
 NEVER_BEGAN = timedelta(minutes=10)
-MOST_RUNS = 3
-"""How often a run is begun at most, the first time included."""
 
 _RUN = "prefect.flow-run."
 _ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "TimedOut")
@@ -35,19 +34,25 @@ _WAITS = ("Scheduled", "Late", "AwaitingConcurrencySlot", "AwaitingRetry")
 
 
 def automations(
-    drift_deployment: UUID, *, cool_down: timedelta = COOL_DOWN, threshold: int = 1, notify: UUID | None = None
+    drift_deployment: UUID,
+    recover_deployment: UUID,
+    *,
+    cool_down: timedelta = COOL_DOWN,
+    threshold: int = 1,
+    notify: UUID | None = None,
 ) -> tuple[AutomationCore, ...]:
     """All of them.
 
     Args:
         drift_deployment: Id of the deployment that retrains after drift.
+        recover_deployment: Id of the one that begins crashed runs again.
         cool_down: After it has started one run for a workload, drift starts no other for so long.
         threshold: How many events within ``cool_down`` it takes.
         notify: Block of Prefect that tells people of runs which failed, or None.
     """
     own = (
         retrain_on_drift(drift_deployment, cool_down=cool_down, threshold=threshold),
-        crash_silent_runs(),
+        crash_silent_runs(recover_deployment),
         free_stuck_runs(),
         run_again(),
     )
@@ -89,8 +94,12 @@ def retrain_on_drift(deployment: UUID, *, cool_down: timedelta, threshold: int) 
     )
 
 
-def crash_silent_runs() -> AutomationCore:
-    """A run whose heartbeats have stopped is not running, whatever its state says."""
+def crash_silent_runs(recover: UUID) -> AutomationCore:
+    """A run whose heartbeats have stopped is not running, whatever its state says.
+
+    It is begun again by a run of its own, besides `run_again`: a server that was restarted holds events of states back
+    for 15 minutes if it has not seen the state before, for it keeps in memory what it has seen.
+    """
     return AutomationCore(
         name="Crash runs without a heartbeat",
         description=f"No heartbeat for {SILENCE.seconds} s: the process or its machine is gone.",
@@ -106,7 +115,13 @@ def crash_silent_runs() -> AutomationCore:
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED, name="Crashed", force=False, message="its heartbeats have stopped"
-            )
+            ),
+            RunDeployment(
+                source="selected",
+                deployment_id=recover,
+                job_variables=None,
+                parameters={"run": _template("{{ event.resource.id }}")},
+            ),
         ],
     )
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tasks.recovery import RECOVER
+
 POOL = "tinymlops"
 """Name of the work pool."""
-RECOVER = "recover"
-"""Tag of runs that are begun again when their worker died: every step of theirs may be done twice."""
 TIME_ZONE = "UTC"
 HEARTBEAT_S = 30
 """How often a run says that it is alive, in seconds: the shortest that Prefect takes."""
@@ -120,6 +120,13 @@ UPKEEP = (
         what="The same, and delete what nothing names any more.",
         parameters={"garbage": True},
         cron="37 2 * * *",
+    ),
+    Plan(
+        flow="recover",
+        name="recover",
+        what="Begin a run again that crashed; the automation starts it.",
+        collision=None,
+        recover=False,
     ),
     Plan(flow="settle", name="settle", what="Close the month that is over: invoices.", cron="7 1 1 * *"),
 )
