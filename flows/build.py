@@ -24,8 +24,12 @@ def build(
     devices: list[str] | None = None,
     seed: int = 7,
     out: str | None = None,
+    promote: bool = True,
 ) -> BuildReport:
-    """Build WORKLOAD (a name, or path/to/file.py:object) by all recipes for all devices, unless some are named."""
+    """Build WORKLOAD (a name, or path/to/file.py:object) by all recipes for all devices, unless some are named.
+
+    Without ``promote`` it is registered, but what devices are given stays as it is: for a challenger.
+    """
     chosen, (profiles, notes) = find_recipes(recipes), choose_devices(devices)
     facts = read_workload(workload, seed)
 
@@ -48,6 +52,6 @@ def build(
     found = (trained, reference.result(), measurements, selections, profiles)
     report = assemble(facts, *found, failures=failures, notes=notes)
     files = write_report(report, variants, out or f"out/{facts.name}")
-    publish(report, files, register(report, variants, files))
+    publish(report, files, register(report, variants, files, promote=promote))
     raise_for_failures(report)
     return report

@@ -12,7 +12,9 @@ from tinymlops.reporting import BuildReport
 
 
 @task(tags=["mlflow"], retries=2, retry_delay_seconds=5)
-def register(report: BuildReport, variants: tuple[Variant, ...], files: dict[str, Path]) -> Registration:
+def register(
+    report: BuildReport, variants: tuple[Variant, ...], files: dict[str, Path], *, promote: bool = True
+) -> Registration:
     """One version a variant, one alias a device; the same build again changes nothing."""
     content = {variant.facts.recipe: variant.tflite for variant in variants}
-    return register_build(report, content, files, settings=RegistrySettings.from_environment())
+    return register_build(report, content, files, settings=RegistrySettings.from_environment(), promote=promote)

@@ -37,6 +37,7 @@ def register_build(
     *,
     settings: RegistrySettings,
     who: str | None = None,
+    promote: bool = True,
 ) -> Registration:
     """Register a build; the same content again changes nothing and is quick.
 
@@ -49,6 +50,7 @@ def register_build(
         files: Name → report, plots and the like, kept with the run.
         settings: Where to.
         who: Who promotes; the user of this process if not given.
+        promote: Whether devices' aliases move; not while a challenger still has to show that it is better.
 
     Raises:
         UsageError: The variants are not those of the report, or a name can't be used in MLflow.
@@ -66,14 +68,15 @@ def register_build(
         mine = {recipe: versions[recipe, facts[recipe].sha256] for recipe in variants}
         if run.info.status != "FINISHED":
             store.describe(run, mine, facts, files)
-        promotions = store.promote(mine, facts, who or getpass.getuser())
+        promotions = store.promote(mine, facts, who or getpass.getuser()) if promote else ()
+    aliases = {one.device: mine[one.recipe] for one in report.selections if one.recipe is not None}
     return Registration(
         tracking_uri=settings.tracking_uri,
         model=store.model,
         run_id=run.info.run_id,
         versions=mine,
         created=tuple(missing),
-        aliases={one.device: mine[one.recipe] for one in report.selections if one.recipe is not None},
+        aliases=aliases if promote else {},
         promotions=promotions,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,29 @@ def read_selected(workload: str, *, settings: RegistrySettings, devices: Sequenc
             if (facts.recipe, digest) in versions
         }
     return Registered(workload=workload, model=reader.model, devices=selected, variants=variants)
+
+
+def read_variants(
+    workload: str, wanted: Collection[tuple[str, str]], *, settings: RegistrySettings
+) -> dict[str, RegisteredVariant]:
+    """Registered versions by their content, whether or not an alias points to them: SHA-256 → version.
+
+    Args:
+        workload: Name of the workload.
+        wanted: Recipe and SHA-256 of each.
+        settings: Where the registry is.
+
+    Raises:
+        ReleaseError: One of them was never registered.
+        StorageError: The registry can't be read, or a file in it is not the one that was registered.
+    """
+    with plain_errors(settings.tracking_uri), tempfile.TemporaryDirectory(prefix="tinymlops-registry-") as scratch:
+        reader = _Reader(connect(settings), workload, Path(scratch))
+        versions = reader.versions()
+        missing = sorted(recipe for recipe, digest in wanted if (recipe, digest) not in versions)
+        if missing:
+            raise ReleaseError(f"{missing[0]} of {workload} is not registered", "build and register it first")
+        return {digest: reader.variant(recipe, versions[recipe, digest]) for recipe, digest in wanted}
 
 
 class _Reader:
