@@ -69,5 +69,7 @@ def _show(report: MonitorReport, k: int) -> None:
     for verdict in told:
         table.add_row(*cells(verdict))
     console.stdout().print(table)
+    for verdict in told:
+        click.echo(f"{verdict.group}, release {verdict.release}: {verdict.why}.")
     for one in told[0].sensors:
-        click.echo(f"Sensors: {one.what}.")
+        click.echo(f"sensors: {one.what}.")

@@ -38,8 +38,8 @@ class Drawn:
 
     @property
     def files(self) -> Mapping[str, bytes]:
-        """Name → content."""
-        return {PICTURE: self.picture} | ({PAGE: self.page} if self.page else {})
+        """Name → content, the page first."""
+        return ({PAGE: self.page} if self.page else {}) | {PICTURE: self.picture}
 
 
 def draw(

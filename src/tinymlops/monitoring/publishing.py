@@ -17,6 +17,8 @@ from tinymlops.registry import RegistrySettings
 from tinymlops.registry.connection import connect, plain_errors
 
 _TAG = "tinymlops.monitoring"
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Else MLflow takes it for an evaluation of prompts, and shows pages for those."""
 _DAY_S = 86_400
 
 
@@ -26,17 +28,17 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         experiment_id: Of all looks at the workload.
         run_id: Of those at the release.
-        folder: Of this look's files in the run.
+        place: Of what to look at first, among the run's files.
         tracking_uri: Of MLflow.
     """
 
     experiment_id: str
     run_id: str
-    folder: str
+    place: str
     tracking_uri: str
 
     def url(self, pages: str | None = None) -> str | None:
-        """Of the look's files on MLflow's pages; None where no server shows them.
+        """Of the look on MLflow's pages; None where no server shows them.
 
         Args:
             pages: MLflow's address for browsers; the tracking address if not given.
@@ -44,7 +46,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
         root = pages or self.tracking_uri
         if not root.startswith(("http://", "https://")):
             return None
-        return f"{root.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{self.run_id}/artifacts/{self.folder}"
+        return f"{root.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{self.run_id}/artifacts/{self.place}"
 
 
 def publish_look(verdicts: Sequence[Verdict], files: Mapping[str, bytes], settings: RegistrySettings) -> Published:
@@ -52,7 +54,7 @@ def publish_look(verdicts: Sequence[Verdict], files: Mapping[str, bytes], settin
 
     Args:
         verdicts: That may be shown, of one release, the one to lead with first.
-        files: Name → content.
+        files: Name → content, what to look at first before the others.
         settings: Where MLflow is.
 
     Raises:
@@ -69,7 +71,8 @@ def publish_look(verdicts: Sequence[Verdict], files: Mapping[str, bytes], settin
             for name, content in files.items():
                 (Path(scratch) / name).write_bytes(content)
             client.log_artifacts(run_id, scratch, folder)
-    return Published(experiment_id=experiment, run_id=run_id, folder=folder, tracking_uri=settings.tracking_uri)
+    place = f"{folder}/{next(iter(files))}"
+    return Published(experiment_id=experiment, run_id=run_id, place=place, tracking_uri=settings.tracking_uri)
 
 
 def _experiment(client: Any, name: str, settings: RegistrySettings) -> str:
@@ -77,7 +80,8 @@ def _experiment(client: Any, name: str, settings: RegistrySettings) -> str:
     if found is not None:
         return str(found.experiment_id)
     root = settings.artifact_root
-    return str(client.create_experiment(name, artifact_location=f"{root}/{name}" if root else None))
+    place = f"{root}/{name}" if root else None
+    return str(client.create_experiment(name, artifact_location=place, tags=_KIND))
 
 
 def _run(client: Any, experiment: str, verdict: Verdict) -> str:

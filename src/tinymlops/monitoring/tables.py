@@ -6,9 +6,9 @@ import base64
 from datetime import UTC, datetime
 
 from tinymlops.drift import Level, MonitorReport, Verdict
-from tinymlops.monitoring.summary import effect_of, leading, shown
+from tinymlops.monitoring.summary import alarm, effect_of, leading, shown
 
-HEADS = ("release", "group", "verdict", "devices", "queries", "largest effect", "performance", "why")
+HEADS = ("release", "group", "verdict", "devices", "queries", "largest effect", "performance")
 
 
 def cells(verdict: Verdict) -> tuple[str, ...]:
@@ -21,7 +21,6 @@ def cells(verdict: Verdict) -> tuple[str, ...]:
         f"{verdict.queries:,}" if verdict.queries else "-",
         f"{effect_of(verdict):.3f}" if verdict.features else "-",
         performance_words(verdict),
-        verdict.why,
     )
 
 
@@ -56,13 +55,12 @@ def markdown(report: MonitorReport, k: int, picture: bytes = b"") -> str:
     lines += _picture(picture)
     if not told:
         return "\n".join([*lines, "", hidden_words(report, k)])
-    heads = HEADS[:-1]  # reasons are too long for a column
-    lines += ["", f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    lines += ["", f"| {' | '.join(HEADS)} |", f"|{' --- |' * len(HEADS)}"]
     lines += [f"| {' | '.join(_marked(one))} |" for one in told]
     lines += ["", *(f"- **{one.group}**, release {one.release}: {one.why}." for one in told)]
     ahead = leading(report, k)
     if ahead is not None:
-        lines += _features(ahead) + _sensors(ahead)
+        lines += _features(alarm(report, k) or ahead) + _sensors(ahead)
     return "\n".join([*lines, "", f"Nothing that rests on fewer than {k} devices is shown."])
 
 
@@ -73,7 +71,7 @@ def _picture(content: bytes) -> list[str]:
 
 
 def _marked(verdict: Verdict) -> list[str]:
-    row = list(cells(verdict)[:-1])
+    row = list(cells(verdict))
     row[2] = f"**{row[2]}**" if verdict.level in {Level.DRIFT, Level.WATCH} else row[2]
     return row
 

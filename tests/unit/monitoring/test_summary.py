@@ -106,9 +106,11 @@ def test_drift_over_time_is_drawn_the_same_way_each_time() -> None:
 
 
 def test_a_look_is_linked_where_browsers_find_mlflow() -> None:
-    inside = Published(experiment_id="3", run_id="abc", folder="looks/x", tracking_uri="http://mlflow:5000")
-    in_file = Published(experiment_id="3", run_id="abc", folder="looks/x", tracking_uri="sqlite:///m.db")
+    inside = Published(experiment_id="3", run_id="abc", place="looks/x/drift.html", tracking_uri="http://mlflow:5000")
+    in_file = Published(experiment_id="3", run_id="abc", place="looks/x/drift.html", tracking_uri="sqlite:///m.db")
 
-    assert inside.url() == "http://mlflow:5000/#/experiments/3/runs/abc/artifacts/looks/x"
-    assert inside.url("https://ml.example/") == "https://ml.example/#/experiments/3/runs/abc/artifacts/looks/x"
+    assert inside.url() == "http://mlflow:5000/#/experiments/3/runs/abc/artifacts/looks/x/drift.html"
+    assert (
+        inside.url("https://ml.example/") == "https://ml.example/#/experiments/3/runs/abc/artifacts/looks/x/drift.html"
+    )
     assert in_file.url() is None
