@@ -56,6 +56,7 @@ class Supervisor:
         self._logs, self._say = logs, say
         self._running: dict[str, tuple[Server, subprocess.Popen[bytes]]] = {}
         self._deaths: dict[str, deque[float]] = {}
+        self._ending = False
 
     def log(self, name: str) -> Path:
         """Where a server writes what it has to say."""
@@ -89,19 +90,20 @@ class Supervisor:
             time.sleep(_LOOK_EVERY_S)
 
     def watch(self) -> None:
-        """Start again what dies, for ever.
+        """Start again what dies, until `end` is called.
 
         Raises:
             SetupError: One dies again and again.
         """
-        while True:
+        while not self._ending:
             time.sleep(_LOOK_EVERY_S)
             for server, process in list(self._running.values()):
-                if process.poll() is not None:
+                if process.poll() is not None and not self._ending:
                     self._start_again(server, process.returncode)
 
     def end(self) -> None:
         """End all of them, the last one first; nothing of them is left."""
+        self._ending = True
         processes = [process for _, process in reversed(self._running.values())]
         for process in processes:
             if process.poll() is None:
