@@ -21,6 +21,7 @@ from tinymlops.cli.keys import keys
 from tinymlops.cli.lists import devices, workloads
 from tinymlops.cli.monitor import monitor
 from tinymlops.cli.release import release, releases, withdraw
+from tinymlops.cli.replay import replay
 from tinymlops.cli.rollout import rollout
 from tinymlops.cli.serve import serve
 from tinymlops.cli.telemetry import telemetry
@@ -56,6 +57,7 @@ COMMANDS = (
     agent,
     telemetry,
     monitor,
+    replay,
     workloads,
     devices,
     doctor,

@@ -18,8 +18,6 @@ from tinymlops.workloads.snapshots import RenewedWorkload
 if TYPE_CHECKING:
     import polars as pl
 
-    from tinymlops.drift import Verdict
-
 
 class LastWeeks(Tables):
     """The same tables, in which samples begin where footfall begins to learn: nothing older is read.
@@ -46,14 +44,14 @@ class LastWeeks(Tables):
 
 
 def challenge(
-    tables: Tables, champion: Served, verdict: Verdict, *, version: int, now_s: int, seed: int
+    tables: Tables, champion: Served, asked: tuple[Trigger, str], *, version: int, now_s: int, seed: int
 ) -> tuple[RetrainingRecord, Served | None]:
     """Train on the field's samples, compare, decide; the record, and the challenger where there is one.
 
     Args:
         tables: Of samples.
         champion: That is served.
-        verdict: That asked for it.
+        asked: By what, and why.
         version: That the challenger would have.
         now_s: By the simulated clock.
         seed: Of training and the gate's draws.
@@ -77,8 +75,8 @@ def challenge(
     record = RetrainingRecord(
         workload=workload.name,
         key=f"replay-{version}",
-        trigger=Trigger.DRIFT,
-        why=verdict.why,
+        trigger=asked[0],
+        why=asked[1],
         began_s=float(now_s),
         ended_s=float(now_s),
         table_version=table_version,

@@ -29,13 +29,14 @@ from tinymlops.replay.serving import PROFILE, RECIPE, Served, serve
 from tinymlops.replay.story import DayError, Look, Story
 from tinymlops.replay.street import DAY_S, StreetSensor
 from tinymlops.retraining.records import RetrainingRecords
-from tinymlops.retraining.values import Outcome, RetrainingRecord
+from tinymlops.retraining.values import Outcome, RetrainingRecord, Trigger
 from tinymlops.store import DirectoryStore
 from tinymlops.telemetry.consents import Given
 from tinymlops.telemetry.reading import Known, consents_in, sort
 from tinymlops.telemetry.rows import Place, Received, sample_rows, window_rows
 from tinymlops.telemetry.segments import Entry
 from tinymlops.telemetry.tables import Tables
+from tinymlops.wire.manifest import Manifest
 from tinymlops.wire.observations import FeatureKind, Sample, Window
 
 WORKLOAD = "footfall"
@@ -44,9 +45,11 @@ RULES = Rules(k=15, effect=0.25, watch=0.125)
 """19 sensors are there at the start, and count passers-by, not one person each: a k of 15 instead of 20. An index of
 0.25 is the usual bound of a large shift: seasons move errors by more than the 0.1 of a moderate one."""
 SETTLE_DAYS = 56
-"""After which what a release was seen to do is its reference, instead of its validation rows."""
-COOL_DOWN_DAYS = 28
-"""Between two retrainings."""
+"""Without drift, after which what a release was seen to do is its reference, instead of its validation rows."""
+COOL_DOWN_DAYS = 42
+"""Between two retrainings that drift asks for."""
+SCHEDULE_DAYS = 182
+"""After which a retraining is tried anyway; the gate says whether it was worth it."""
 _SAMPLES_TOGETHER = 15_000
 """In one commit."""
 
@@ -111,6 +114,7 @@ class Replay:
         self._samples: list[Received[Sample]] = []
         self._references: dict[int, References] = {}
         self._settled: set[int] = set()
+        self._rows = 0  # that the newest reference out of the field is worth
         self._days: list[DayError] = []
         self._looks: list[Look] = []
         self._retrainings: list[RetrainingRecord] = []
@@ -189,12 +193,21 @@ class Replay:
             return
         settling = self._served.manifest.version not in self._settled
         self._looks.append(_as_look(str(self._city.days[number]), verdict, settling=settling))
-        if verdict.level is Level.DRIFT and now_s - self._tried_s >= COOL_DOWN_DAYS * DAY_S:
-            on_progress(number + 1, len(self._city.days), f"{self._city.days[number]}: drift, retraining")
-            self._retrain(now_s, verdict)
-        elif verdict.level is not Level.DRIFT and settling and now_s - self._since_s >= SETTLE_DAYS * DAY_S:
+        if verdict.level is Level.DRIFT:
+            self._quiet_s = now_s
+        if (trigger := self._due(verdict, now_s)) is not None:
+            on_progress(number + 1, len(self._city.days), f"{self._city.days[number]}: {trigger}, retraining")
+            self._retrain(now_s, trigger, verdict)
+        elif settling and now_s - self._quiet_s >= SETTLE_DAYS * DAY_S:
             self._rebase(now_s)
             self._rebased.append(str(self._city.days[number]))
+
+    def _due(self, verdict: Verdict, now_s: int) -> Trigger | None:
+        """What asks for a retraining now."""
+        waited_days = (now_s - self._tried_s) / DAY_S
+        if verdict.level is Level.DRIFT and waited_days >= COOL_DOWN_DAYS:
+            return Trigger.DRIFT
+        return Trigger.SCHEDULE if waited_days >= SCHEDULE_DAYS else None
 
     def _own(self, report: MonitorReport) -> Verdict | None:
         """The fleet's verdict on the release that is served; None while none of its windows is there."""
@@ -214,12 +227,12 @@ class Replay:
         self.tables.append_samples(sample_rows(self._samples))
         self._samples = []
 
-    def _retrain(self, now_s: int, verdict: Verdict) -> None:
+    def _retrain(self, now_s: int, trigger: Trigger, verdict: Verdict) -> None:
         self._flush_samples()
         self._tried_s = now_s
         version = len(self._retrainings) + 2
         record, challenger = challenge(
-            self.tables, self._served, verdict, version=version, now_s=now_s, seed=self._plan.seed
+            self.tables, self._served, (trigger, verdict.why), version=version, now_s=now_s, seed=self._plan.seed
         )
         self._records.keep(record)
         self._retrainings.append(record)
@@ -228,13 +241,24 @@ class Replay:
 
     def _take_out(self, served: Served, now_s: int) -> None:
         self._served, self._layout = served, Layout(served.manifest)
-        self._since_s = self._tried_s = now_s
-        self._references[served.manifest.version] = References({(PROFILE, RECIPE): served.manifest})
+        self._quiet_s = self._tried_s = now_s
+        self._refer(self._in_ordinary_weeks(served.manifest))
+
+    def _refer(self, manifest: Manifest) -> None:
+        self._references[manifest.version] = References({(PROFILE, RECIPE): manifest})
+
+    def _in_ordinary_weeks(self, manifest: Manifest) -> Manifest:
+        """Validation rows say nothing of how weeks differ: what the last release was seen to do does."""
+        sure = [
+            msgspec.structs.replace(one, rows=min(one.rows, self._rows)) if self._rows else one
+            for one in manifest.output_features
+        ]
+        return msgspec.structs.replace(manifest, output_features=tuple(sure))
 
     def _rebase(self, now_s: int) -> None:
         """What the release did since it was taken out becomes what it is compared with, week by week."""
         version = self._served.manifest.version
-        weeks = int(now_s - self._since_s) // (SPAN_DAYS * DAY_S)
+        weeks = int(now_s - self._quiet_s) // (SPAN_DAYS * DAY_S)
         span = Span(float(now_s - weeks * SPAN_DAYS * DAY_S), float(now_s), weeks)
         windows: pl.LazyFrame = self.tables.windows(
             WORKLOAD, began_s=span.began_s, ended_s=span.ended_s, release=version
@@ -244,7 +268,8 @@ class Replay:
         found = aggregate(windows, roll, span, {version: references}, rules.k, _silent)
         fleet = evidence_of(found, WORKLOAD, version, references, span, rules)[0]
         manifest = msgspec.structs.replace(self._served.manifest, output_features=rebased_all(fleet.features))
-        self._references[version] = References({(PROFILE, RECIPE): manifest})
+        self._rows = min(one.rows for one in manifest.output_features)
+        self._refer(manifest)
         self._settled.add(version)
 
 
