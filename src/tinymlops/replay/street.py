@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from hashlib import sha256
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
 from tinymlops.edge.counting import Layout
@@ -38,11 +41,11 @@ class StreetSensor:
 
     Args:
         column: Its place among the inputs of the model.
-        seed: Of its noise. A device in the field asks its system for chance; a replay has to be repeatable.
+        seed: Of its keys and noise. A device in the field asks its system for chance; a replay has to be repeatable.
     """
 
     def __init__(self, column: int, seed: int) -> None:
-        self.keys = DeviceKeys.generate()
+        self.keys = _keys(seed)
         self.column = column
         self._below = random.Random(seed).randrange  # noqa: S311 - hides nobody: these counts are public
         self._sequence = 0
@@ -129,3 +132,9 @@ class StreetSensor:
     def _record(self, name: RecordName, content: bytes) -> Record:
         self._sequence += 1
         return Record(self._sequence, name, content)
+
+
+def _keys(seed: int) -> DeviceKeys:
+    """Keys that are the same in every replay, and so worth nothing outside of one: they order the rows of tables."""
+    signing, sealing = (sha256(f"replay {seed} {what}".encode()).digest() for what in ("signing", "sealing"))
+    return DeviceKeys(Ed25519PrivateKey.from_private_bytes(signing), X25519PrivateKey.from_private_bytes(sealing))
