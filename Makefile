@@ -53,6 +53,7 @@ bench: install engine ## Ratios: flow, kernels, calibration, repository, agent, 
 	$(BIN)/python bench/metering.py schedules
 	$(BIN)/python bench/metering.py settle
 	$(BIN)/python bench/monitor.py
+	$(BIN)/python bench/drift.py
 
 agent-image: install engine ## Build the agent's container image, and print its tag
 	$(BIN)/python infra/agent/build.py
