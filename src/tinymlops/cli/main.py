@@ -22,6 +22,7 @@ from tinymlops.cli.lists import devices, workloads
 from tinymlops.cli.monitor import monitor
 from tinymlops.cli.release import release, releases, withdraw
 from tinymlops.cli.replay import replay
+from tinymlops.cli.retrain import retrain
 from tinymlops.cli.rollout import rollout
 from tinymlops.cli.serve import serve
 from tinymlops.cli.telemetry import telemetry
@@ -57,6 +58,7 @@ COMMANDS = (
     agent,
     telemetry,
     monitor,
+    retrain,
     replay,
     workloads,
     devices,

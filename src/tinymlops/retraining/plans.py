@@ -32,6 +32,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     who: str = ""
     comment: str = ""
 
+    @property
+    def words(self) -> str:
+        """The same as a sentence."""
+        verb = "agreed" if self.approved else "declined"
+        said = f"{self.who or 'somebody'} {verb}" if self.who or self.approved or not self.comment else ""
+        return ": ".join(part for part in (said, self.comment) if part)
+
 
 class Plan(Versioned, frozen=True, kw_only=True):
     """What is pinned.
