@@ -52,15 +52,16 @@ def _verdicts(axes: Any, story: Story, rules: Rules) -> None:
         looks = [look for look in story.looks if look.level is level]
         effects = [min(max(look.effect, 0.01), 10.0) for look in looks]
         axes.plot(_dates([look.day for look in looks]), effects, ".", color=colour, ms=4, label=str(level))
-    alarms = story.alarms
-    axes.plot(_dates([alarm.day for alarm in alarms]), np.full(len(alarms), 12.0), "v", color=_ALARM, ms=7,
-              label="alarm: drift begins")  # fmt: skip
+    for settling, filling in ((False, _ALARM), (True, "none")):
+        alarms = [alarm.day for alarm in story.alarms if alarm.settling is settling]
+        label = "alarm" + (" on a reference that is still of validation rows" if settling else "")
+        axes.plot(_dates(alarms), np.full(len(alarms), 12.0), "v", color=_ALARM, mfc=filling, ms=7, label=label)
     axes.axhline(rules.effect, color=_ALARM, lw=0.8, ls="--")
     axes.axhline(rules.watch, color=_WATCH, lw=0.8, ls="--")
     axes.set_yscale("log")
     axes.set_ylim(0.008, 20)
     axes.set_ylabel("stability index of the errors,\nnoise taken out")
-    axes.legend(loc="lower right", ncols=4, frameon=True, fontsize=9)
+    axes.legend(loc="lower right", ncols=5, frameon=True, fontsize=9)
     axes.grid(alpha=0.25)
 
 
