@@ -115,6 +115,12 @@ class Site:
         runs: list[Json] = self._asked("POST", "/flow_runs/filter", wanted)
         return runs
 
+    def page(self, run_id: str, key: str) -> list[str]:
+        """Lines of the Markdown artifact that a run left under ``key``."""
+        wanted = {"artifacts": {"flow_run_id": {"any_": [run_id]}, "key": {"any_": [key]}}}
+        pages: list[Json] = self._asked("POST", "/artifacts/filter", wanted)
+        return [line for page in pages for line in str(page["data"]).splitlines()]
+
     def webhook(self, webhook_id: str, body: bytes) -> httpx.Response:
         """Ask for a retraining as another system would: signed, by HTTP."""
         now_s = int(time.time())

@@ -85,7 +85,8 @@ class Pump:
     @property
     def version(self) -> int | None:
         """Of the release that it runs."""
-        return self.agent.models[WORKLOAD].manifest().version if WORKLOAD in self.agent.models else None
+        ready = WORKLOAD in self.agent.models and self.agent.models[WORKLOAD].release is not None
+        return self.agent.models[WORKLOAD].manifest().version if ready else None
 
     def _day(self, began_s: float, *, remounted: bool) -> float:
         model = self.agent.models[WORKLOAD]

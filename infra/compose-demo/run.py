@@ -23,13 +23,14 @@ from typing import TypeVar
 WORKLOADS = Path(__file__).parent.absolute() / "workloads"
 sys.path[:0] = [str(WORKLOADS), str(WORKLOADS.parent)]
 
-from containers import Site  # noqa: E402
+from containers import Json, Site  # noqa: E402
 from pumps import DAY_S, WORKLOAD, Pump, awake, hand_in  # noqa: E402 - lies beside this file
 
 from tinymlops.cli import console  # noqa: E402
 from tinymlops.project import state_folder  # noqa: E402
 
 PUMPS, K, DAYS = 24, 20, 7
+SETTINGS = {"TINYMLOPS_WORKLOADS": WORKLOAD, "TINYMLOPS_WORKLOAD_FOLDER": str(WORKLOADS), "TINYMLOPS_POLL_S": "1"}
 _WAIT_S = 300.0
 
 T = TypeVar("T")
@@ -45,9 +46,7 @@ def main() -> None:
     site = Site(arguments.state.absolute(), arguments.project, _say)
     began = time.monotonic()
     try:
-        site.start(
-            {"TINYMLOPS_WORKLOADS": WORKLOAD, "TINYMLOPS_WORKLOAD_FOLDER": str(WORKLOADS), "TINYMLOPS_POLL_S": "1"}
-        )
+        site.start(SETTINGS)
         go_round(site)
         _say(f"The whole loop in {time.monotonic() - began:.0f} s.")
     finally:
@@ -75,11 +74,11 @@ def go_round(site: Site) -> None:
     for pump in pumps:
         pump.agree(quiet)
     _live(site, pumps, quiet, remounted=False)
-    _look(site, quiet + DAYS * DAY_S)
+    _look(site, quiet + DAYS * DAY_S, expected="none")
 
     _title("4. The sensors get another mount: the readings move, and the model is wrong more often")
     _live(site, pumps, time.time() - DAYS * DAY_S, remounted=True)
-    _look(site, time.time())
+    _look(site, time.time(), expected="**drift**")
 
     _title("5. The drift event has started a retraining")
     with awake(pumps):
@@ -114,31 +113,57 @@ def _live(site: Site, pumps: Sequence[Pump], began_s: float, *, remounted: bool)
     site.run("ingest/ingest")
 
 
-def _look(site: Site, ended_s: float) -> None:
-    site.run("monitor/monitor", {"workload": WORKLOAD, "days": DAYS, "ended_s": ended_s, "k": K})
+def _look(site: Site, ended_s: float, *, expected: str) -> None:
+    """Judge a week.
+
+    Raises:
+        SystemExit: The verdict is another than expected.
+    """
+    run = site.run("monitor/monitor", {"workload": WORKLOAD, "days": DAYS, "ended_s": ended_s, "k": K})
+    page = site.page(run["id"], f"{WORKLOAD}-drift")
+    verdicts = [line for line in page if line.startswith("| 1 |") or "| verdict |" in line]
+    _say("\n".join(verdicts + [line for line in page if line.startswith("- **")]))
+    if not any(f"| fleet | {expected} |" in line for line in verdicts):
+        raise SystemExit(f"That is not the verdict that was expected: {expected}.")
 
 
 def _retrained(site: Site) -> None:
-    """Wait for the run that the automation started.
+    """Wait for the run that the automation started, and for the roll-out that it hands over to.
 
     Raises:
-        SystemExit: There is none.
+        SystemExit: There is none, or the challenger was not promoted.
     """
     run = _until(lambda: next(iter(site.runs_of("retrain/drift")), None), "a retraining because of drift")
     site.wait(run["id"])
+    page = site.page(run["id"], f"{WORKLOAD}-retraining")
+    _say("\n".join(line for line in page if line))
+    if not any("promoted" in line for line in page[:1]):
+        raise SystemExit("The challenger was not promoted.")
+    rollout = _until(lambda: next(iter(site.runs_of("rollout/rollout")), None), "a roll-out")
+    site.wait(rollout["id"])
 
 
 def _ask_by_webhook(site: Site) -> None:
+    """Send the same webhook three times; one run must come of it.
+
+    Raises:
+        SystemExit: It is refused, or there is another number of runs.
+    """
     name, body = f"demo-{secrets.token_hex(4)}", json.dumps({"workload": WORKLOAD, "why": "the demo"}).encode()
+    asked = time.monotonic()
     answers = [site.webhook(name, body) for _ in range(3)]
     if {answer.status_code for answer in answers} != {HTTPStatus.ACCEPTED}:
         raise SystemExit(f"The webhook was refused: {answers[0].text}")
-    wanted = f"webhook-{name}"
-    run = _until(
-        lambda: next((one for one in site.runs_of("retrain/retrain") if one["parameters"].get("key") == wanted), None),
-        "a run for the webhook",
-    )
-    site.wait(run["id"])
+    runs = _until(lambda: _runs_for(site, f"webhook-{name}") or None, "a run for the webhook")
+    _say(f"  three webhooks of one name, {len(runs)} run, there after {time.monotonic() - asked:.1f} s")
+    site.wait(runs[0]["id"])
+    _say("\n".join(line for line in site.page(runs[0]["id"], f"{WORKLOAD}-retraining") if line))
+    if len(_runs_for(site, f"webhook-{name}")) != 1:
+        raise SystemExit("One webhook has started several runs.")
+
+
+def _runs_for(site: Site, key: str) -> list[Json]:
+    return [one for one in site.runs_of("retrain/retrain") if one["parameters"].get("key") == key]
 
 
 def _running(pumps: Sequence[Pump]) -> int:
