@@ -52,6 +52,7 @@ bench: install engine ## Ratios: flow, kernels, calibration, repository, agent, 
 	$(BIN)/python bench/metering.py
 	$(BIN)/python bench/metering.py schedules
 	$(BIN)/python bench/metering.py settle
+	$(BIN)/python bench/metering_pi.py
 	$(BIN)/python bench/monitor.py
 	$(BIN)/python bench/drift.py
 
