@@ -94,17 +94,17 @@ class Site:
             )  # fmt: skip
             fleet.enrol(request, now_s=time.time())
 
-    def samples(self, *, moved: bool, devices: int = 24, each: int = 25, labelled: bool = True, seed: int = 1) -> int:
+    def samples(self, *, world: int, devices: int = 24, each: int = 25, labelled: bool = True, seed: int = 1) -> int:
         """Samples as ingest would have put them into the table; the table's version then."""
         tables = self.premises.tables()
-        tables.append_samples(field_rows(moved=moved, devices=devices, each=each, labelled=labelled, seed=seed))
+        tables.append_samples(field_rows(world=world, devices=devices, each=each, labelled=labelled, seed=seed))
         return tables.version("samples")
 
 
-def field_rows(*, moved: bool, devices: int, each: int, labelled: bool, seed: int) -> pa.Table:
+def field_rows(*, world: int, devices: int, each: int, labelled: bool, seed: int) -> pa.Table:
     """Rows of the table of samples, asked from now on."""
     count = devices * each
-    inputs, labels = rows(count, 100 + seed, moved=moved)
+    inputs, labels = rows(count, 100 + seed, world)
     moments = time.time() + np.arange(count) * 0.01
     return pa.table(
         {

@@ -23,7 +23,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 def test_unlabelled_samples_teach_nothing_and_the_record_says_so(site: Site) -> None:
-    site.samples(moved=True, labelled=False)
+    site.samples(world=1, labelled=False)
 
     ended = site.retrain("--key", "too-early")
 
@@ -34,7 +34,7 @@ def test_unlabelled_samples_teach_nothing_and_the_record_says_so(site: Site) -> 
 
 
 def test_a_challenger_that_is_no_better_changes_nothing(site: Site) -> None:
-    site.samples(moved=False, seed=2)
+    site.samples(world=0, seed=2)
     before = verify_log(site.state / "mlflow" / "promotions.jsonl").promotions
 
     ended = site.retrain("--key", "nothing-new", "--why", "curious")
@@ -50,7 +50,7 @@ def test_a_challenger_that_is_no_better_changes_nothing(site: Site) -> None:
 
 def test_nobody_who_agrees_in_time_means_no(site: Site) -> None:
     for seed in (3, 4):
-        site.samples(moved=True, seed=seed, each=60)
+        site.samples(world=1, seed=seed, each=60)
 
     ended = site.retrain("--key", "ask", "--approval", "--approval-time", "3")
 
@@ -90,7 +90,7 @@ def test_the_same_table_version_and_seed_give_the_same_model(site: Site) -> None
     files[0].unlink()
     (rollout,) = site.rollouts
     assert site.run("rollout", "back", rollout.rollout_id).returncode == 0
-    site.samples(moved=True, seed=9)
+    site.samples(world=1, seed=9)
 
     ended = site.retrain("--key", "repeat", "--table-version", str(first.table_version))
 
