@@ -2,7 +2,7 @@
 
 ::
 
-    python bench/chaos.py [KILLS] [SEED]
+    python bench/chaos.py [KILLS] [SEED] [KILLS A CYCLE, up to 6]
 
 Every cycle has to end with one promotion, one release and one roll-out; every acknowledged window has to be in the
 table once; no run may be left running.
@@ -18,19 +18,15 @@ from pathlib import Path
 
 from tests.integration.chaos import chaos, check
 
-KILLS_A_CYCLE = 4
 
-
-def main(kills: int, seed: int) -> None:
+def main(kills: int = 20, seed: int = 7, each: int = 4) -> None:
     """Run cycles until that many were killed, then check."""
-    cycles = -(-kills // KILLS_A_CYCLE)
+    cycles = -(-kills // each)
     with tempfile.TemporaryDirectory(prefix="tinymlops-chaos-") as folder, chaos(Path(folder), seed) as one:
         began_s = time.monotonic()
         for number in range(1, cycles + 1):
-            one.cycle(number, min(KILLS_A_CYCLE, kills - len(one.killed)))
-            print(
-                f"cycle {number}: {one.took_s[-1]:.0f} s, killed {', '.join(one.killed[-KILLS_A_CYCLE:])}", flush=True
-            )
+            one.cycle(number, min(each, kills - len(one.killed)))
+            print(f"cycle {number}: {one.took_s[-1]:.0f} s, killed {', '.join(one.killed[-each:])}", flush=True)
         check(one, cycles)
         windows = sum(told.through - 1 for told in one.told)
         took_s = time.monotonic() - began_s
@@ -39,4 +35,4 @@ def main(kills: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20, int(sys.argv[2]) if len(sys.argv) > 2 else 7)
+    main(*map(int, sys.argv[1:]))

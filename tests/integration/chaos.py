@@ -144,7 +144,8 @@ class Chaos:
         for one in steering.rollouts():
             if not one.status.is_final:
                 steering.change(one.rollout_id, lambda it: turn_back(it, "the cycle is over", time.time()))
-                steering.step(one.rollout_id)
+                steering.step(one.rollout_id)  # assigns what ran before
+                steering.step(one.rollout_id)  # sees that nobody is assigned it any more
 
     def _tell(self, told: Told) -> None:
         """Hand windows in, one after the other; what was not acknowledged is sent again."""

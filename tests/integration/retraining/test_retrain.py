@@ -90,6 +90,7 @@ def test_the_same_table_version_and_seed_give_the_same_model(site: Site) -> None
     files[0].unlink()
     (rollout,) = site.rollouts
     assert site.run("rollout", "back", rollout.rollout_id).returncode == 0
+    assert site.premises.steering().step(rollout.rollout_id).status.is_final
     site.samples(world=1, seed=9)
 
     ended = site.retrain("--key", "repeat", "--table-version", str(first.table_version))

@@ -106,7 +106,7 @@ def test_targets_of_a_regression_are_rows_of_numbers(tables: Tables) -> None:
 def test_no_device_teaches_more_than_its_share(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(field_room, "MOST_ROWS_OF_A_DEVICE", 3)
     loud = [("loud", number, float(number), [0.0, 1.0], [1.0]) for number in range(50)]
-    version = put(tables, *loud, ("shy", 1, 0.0, [0.0, 1.0], [2.0]))  # type: ignore[arg-type]
+    version = put(tables, *loud, ("shy", 1, 0.0, [0.0, 1.0], [2.0]))
     field = read_snapshot("three", taken(tables, version).reference.partition(MARK)[2])
     assert field.devices.tolist() == ["shy", "loud", "loud", "loud"]
     assert field.at_s.tolist() == [0.0, 47.0, 48.0, 49.0]
