@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tinymlops.cli.supervisor import Server, Supervisor
 
 _PARTS = ("prefect", "mlflow", "gateway", "worker")
+_ELSEWHERE = {"prefect": "PREFECT_API_URL", "mlflow": "MLFLOW_TRACKING_URI"}
+"""Servers that may run somewhere else: which variable says where."""
 _DEPLOY_S = 300.0
 
 
@@ -34,8 +36,8 @@ _DEPLOY_S = 300.0
 def serve(only: tuple[str, ...], host: str, prefect_port: int, mlflow_port: int, gateway_port: int, runs: int) -> None:
     """Serve Prefect, MLflow, the gateway and a worker until you press Ctrl-C.
 
-    Deployments, schedules and automations are made in Prefect. With PREFECT_API_URL set, that server is used and none
-    is started.
+    Deployments, schedules and automations are made in Prefect. With PREFECT_API_URL or MLFLOW_TRACKING_URI set, that
+    server is used and none is started.
     """
     from tinymlops.cli.environment import use_embedded_defaults
     from tinymlops.cli.servers import reached, servers_of
@@ -43,8 +45,9 @@ def serve(only: tuple[str, ...], host: str, prefect_port: int, mlflow_port: int,
     from tinymlops.project import project_root
 
     chosen = set(only or _PARTS)
-    if os.environ.get("PREFECT_API_URL") and "prefect" not in only:
-        chosen.discard("prefect")
+    for name, variable in _ELSEWHERE.items():
+        if os.environ.get(variable, "").startswith("http") and name not in only:
+            chosen.discard(name)
     ports = {"prefect": prefect_port, "mlflow": mlflow_port, "gateway": gateway_port}
     for name in chosen & ports.keys():
         refuse_taken(host, ports[name], f"--{name}-port")

@@ -32,7 +32,7 @@ def servers_of(chosen: set[str], host: str, ports: dict[str, int], state: Path, 
     """
     makers: dict[str, Callable[[], Server]] = {
         "prefect": lambda: _prefect(host, ports["prefect"]),
-        "mlflow": lambda: _mlflow(host, ports["mlflow"]),
+        "mlflow": lambda: _mlflow(host, ports["mlflow"], state),
         "gateway": lambda: _gateway(host, ports["gateway"], state),
         "worker": lambda: _worker(runs),
     }
@@ -50,7 +50,7 @@ def _prefect(host: str, port: int) -> Server:
     )
 
 
-def _mlflow(host: str, port: int) -> Server:
+def _mlflow(host: str, port: int, state: Path) -> Server:
     from tinymlops.registry import RegistrySettings
 
     url = f"http://{reached(host)}:{port}"
@@ -60,7 +60,8 @@ def _mlflow(host: str, port: int) -> Server:
         name="mlflow",
         command=[
             sys.executable, "-m", "mlflow", "server",
-            "--backend-store-uri", uri, "--host", host, "--port", str(port), "--workers", "1",
+            "--backend-store-uri", uri, "--artifacts-destination", str(state / "mlartifacts"),
+            "--host", host, "--port", str(port), "--workers", "1",
         ],
         url=url,
         health=lambda: answers(f"{url}/health"),
@@ -96,7 +97,7 @@ def _worker(runs: int) -> Server:
         url="",
         health=_worker_is_online,
         environment={
-            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
         },
     )  # fmt: skip
