@@ -24,6 +24,7 @@ from tinymlops.releases.records import ReleaseRecord
 from tinymlops.wire.device_state import VariantCost
 from tinymlops.wire.manifest import Manifest
 from tinymlops.workloads.catalogue import find_workload, load_workload
+from tinymlops.workloads.snapshots import MARK
 
 WITH_AGENT = "linux"
 """Kind of device that runs the agent, and so can be released to."""
@@ -38,6 +39,7 @@ class Candidate(msgspec.Struct, frozen=True):
         cost: Against the other variants that the device gets.
         tflite: The file.
         seed: Of its build, and so of the split.
+        samples: From the field that its build learnt from, as they stand behind the workload's name.
     """
 
     profile: DeviceProfile
@@ -45,6 +47,7 @@ class Candidate(msgspec.Struct, frozen=True):
     cost: VariantCost
     tflite: bytes
     seed: int
+    samples: str = ""
 
 
 @task(tags=["mlflow"], retries=2, retry_delay_seconds=5)
@@ -74,7 +77,14 @@ def _refuse_without_agent(devices: Iterable[str]) -> None:
 def choose_variants(registered: Registered) -> tuple[Candidate, ...]:
     """For each device the selected variant first, then those that suit it better in some state."""
     return tuple(
-        Candidate(profile, measurement, cost, registered.variants[measurement.variant.sha256].tflite, selected.seed)
+        Candidate(
+            profile,
+            measurement,
+            cost,
+            registered.variants[measurement.variant.sha256].tflite,
+            selected.seed,
+            selected.samples,
+        )
         for device, selected in registered.devices.items()
         for profile in [load_profile(device)]
         for recipe, cost in variants_for(selected.measurements, profile, selected.recipe).items()
@@ -120,7 +130,7 @@ def describe_variant(workload: str, candidate: Candidate, version: int, *, meter
             candidate.tflite,
             candidate.measurement,
             candidate.profile,
-            load_workload(workload, candidate.seed),
+            load_workload(_with_samples(workload, candidate), candidate.seed),
             version=version,
             cost=candidate.cost,
             bench=bench,
@@ -128,6 +138,11 @@ def describe_variant(workload: str, candidate: Candidate, version: int, *, meter
         )
         progress.say("written")
         return msgspec.structs.replace(manifest, metered=metered)
+
+
+def _with_samples(workload: str, candidate: Candidate) -> str:
+    """The workload with what the variant learnt from: its histograms and temperature must be those of the same rows."""
+    return workload if MARK in workload else f"{workload}{candidate.samples}"
 
 
 @task(tags=["release"])

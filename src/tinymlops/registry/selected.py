@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from tinymlops.registry.connection import all_versions, connect, newest_versions
 from tinymlops.registry.values import RegistrySettings, model_name, plain_name
 
 _MEASUREMENTS = "measurements.json"
+_SAMPLES = re.compile(r"@samples-\d+-[0-9a-f]{12}")
 
 
 class RegisteredVariant(msgspec.Struct, frozen=True):
@@ -41,11 +43,13 @@ class DeviceSelection(msgspec.Struct, frozen=True, kw_only=True):
         recipe: Of the variant that the alias points to.
         seed: Of the build that measured it.
         measurements: Of that build, on this kind of device.
+        samples: What stood behind the workload's name in that build: ``@samples-…`` for one that learnt from the field.
     """
 
     recipe: str
     seed: int
     measurements: tuple[Measurement, ...]
+    samples: str = ""
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +71,7 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
 class _Build(msgspec.Struct, frozen=True):
     seed: int
     measurements: tuple[Measurement, ...]
+    samples: str = ""
 
 
 def read_selected(workload: str, *, settings: RegistrySettings, devices: Sequence[str] | None = None) -> Registered:
@@ -147,7 +152,9 @@ class _Reader:
                 own = tuple(m for m in build.measurements if m.device == device)
                 chosen = next((m for m in own if m.variant.sha256 == digests.get(aliases[device])), None)
                 if chosen is not None:
-                    found[device] = DeviceSelection(recipe=chosen.variant.recipe, seed=build.seed, measurements=own)
+                    found[device] = DeviceSelection(
+                        recipe=chosen.variant.recipe, seed=build.seed, measurements=own, samples=build.samples
+                    )
             if found.keys() == aliases.keys():
                 return {device: found[device] for device in sorted(found)}
         lost = min(aliases.keys() - found.keys())
@@ -166,7 +173,9 @@ class _Reader:
         )
         for run in runs:
             path = self._client.download_artifacts(run.info.run_id, _MEASUREMENTS, str(self._scratch))
-            yield msgspec.json.decode(Path(path).read_bytes(), type=_Build)
+            build = msgspec.json.decode(Path(path).read_bytes(), type=_Build)
+            found = _SAMPLES.search(run.data.params.get("command", ""))
+            yield msgspec.structs.replace(build, samples=found[0] if found else "")
 
     def versions(self) -> dict[tuple[str, str], Any]:
         """(recipe, sha256) → the newest version of that content."""

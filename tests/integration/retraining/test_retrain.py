@@ -13,6 +13,8 @@ from tests.integration.retraining.site import WORKLOAD, Site
 from tinymlops.registry import verify_log
 from tinymlops.retraining import Outcome
 from tinymlops.retraining.lease import leased
+from tinymlops.wire.encoding import decode
+from tinymlops.wire.manifest import Manifest
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +119,20 @@ def test_a_lease_of_a_process_that_is_gone_is_free_at_once(tmp_path: Path, site:
     with leased(store, "other", "mine", wait_s=1) as lease:
         lease.check()
     assert threading.active_count() < 20
+
+
+def test_a_release_by_hand_describes_what_the_model_learnt_from(site: Site) -> None:
+    before = site.releases[-1]
+
+    ended = site.run("release", WORKLOAD, "--metered")
+
+    assert ended.returncode == 0, ended.stderr
+    manifests = [manifest_of(site, number) for number in (1, before, site.releases[-1])]
+    assert site.releases[-1] == before + 1
+    assert manifests[1].histograms == manifests[2].histograms
+    assert manifests[0].histograms != manifests[2].histograms
+
+
+def manifest_of(site: Site, release: int) -> Manifest:
+    record = site.premises.records().load(WORKLOAD, release)
+    return decode(site.premises.repository().target(record.variants[0].manifest), Manifest)
