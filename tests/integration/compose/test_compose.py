@@ -23,6 +23,7 @@ HEALTHY_S = 180.0
 SERVERS = {"postgresql", "s3", "prefect", "mlflow", "gateway", "worker", "broker"}
 pytestmark = [pytest.mark.docker, pytest.mark.compose]
 
+CHECK = ("run", "--rm", "--no-TTY", "--no-deps", "owner", "tinymlops", "keys", "check")
 KILLS = {
     "postgresql": "kill -9 $(head -1 $PGDATA/postmaster.pid)",
     "s3": r"kill -9 $(cat /proc/[0-9]*/stat | sed -n 's/^\([0-9]*\) (weed).*/\1/p')",
@@ -143,7 +144,7 @@ def test_a_server_that_dies_comes_back_and_knows_what_it_knew(up: Up) -> None:
     end = time.monotonic() + 90
     while True:
         checked = subprocess.run(
-            [*["sh", "infra/services/compose.sh", "run", "--rm", "--no-TTY", "--no-deps", "owner", "tinymlops", "keys", "check"]],
+            ["sh", "infra/services/compose.sh", *CHECK],
             cwd=ROOT, env=os.environ | {"TINYMLOPS_STATE": str(up.site.state)},
             capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
