@@ -30,6 +30,8 @@ _RUN = "prefect.flow-run."
 _ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "TimedOut")
 _RESTS = ("Suspended", "Paused", "AwaitingRetry")
 """A run that rests has no process, and so no heartbeat. One that pauses in its process goes on beating."""
+_TAKEN = ("Submitting", "InfrastructurePending", "Pending")
+"""Names of the states between a worker's hand and the run's first line; all of the type pending."""
 _WAITS = ("Scheduled", "Late", "AwaitingConcurrencySlot", "AwaitingRetry")
 
 
@@ -132,7 +134,7 @@ def free_stuck_runs() -> AutomationCore:
         name="Free runs that never began",
         description=f"Taken by a worker, and not begun for {NEVER_BEGAN.seconds // 60} minutes: offered again.",
         trigger=EventTrigger(
-            after={f"{_RUN}Pending"},
+            after={f"{_RUN}{name}" for name in _TAKEN},
             expect={f"{_RUN}{name}" for name in ("Running", *_ENDED, *_RESTS, *_WAITS)},
             match=ResourceSpecification({"prefect.resource.id": f"{_RUN}*"}),
             for_each={"prefect.resource.id"},

@@ -83,6 +83,8 @@ class Chaos:
         key = f"chaos-{number}"
         self._start("monitor/monitor", f"look-{number}", {"workload": WORKLOAD, "days": 1})
         self._start("retrain/retrain", key, {"workload": WORKLOAD, "key": key, "why": "chaos", "fewest": 50})
+        # A run that a worker took and never began is offered again after ten minutes only: that is another wait
+        self.site.until(lambda: self._have_begun({"look": f"look-{number}", "retraining": key}), CYCLE_S)
         victims = [*VICTIMS, *VICTIMS]
         self.random.shuffle(victims)
         for victim in victims[:kills]:
@@ -137,6 +139,11 @@ class Chaos:
         found = self.site.api("GET", f"/deployments/name/{deployment}")
         asked = {"parameters": parameters, "idempotency_key": key}
         self.site.api("POST", f"/deployments/{found['id']}/create_flow_run", asked)
+
+    def _have_begun(self, keys: dict[str, str]) -> bool:
+        asked = {"flow_runs": {"idempotency_key": {"any_": list(keys.values())}}}
+        found = self.site.api("POST", "/flow_runs/filter", asked)
+        return len(found) == len(keys) and all(run["start_time"] for run in found)
 
     def _turn_back(self) -> None:
         """There are no agents behind these devices: the roll-out would wait for them."""
