@@ -64,11 +64,13 @@ class Plan:
         seed: Of training, noise and the gate's draws.
         look_days: Days between two looks.
         rules: Of the verdicts.
+        cool_down_days: Between two retrainings that drift asks for.
     """
 
     seed: int = 7
     look_days: int = 2
     rules: Rules = RULES
+    cool_down_days: int = COOL_DOWN_DAYS
 
 
 def run_replay(first: str, last: str, folder: str, plan: Plan, on_progress: Progress) -> Story:
@@ -205,7 +207,7 @@ class Replay:
     def _due(self, verdict: Verdict, now_s: int) -> Trigger | None:
         """What asks for a retraining now."""
         waited_days = (now_s - self._tried_s) / DAY_S
-        if verdict.level is Level.DRIFT and waited_days >= COOL_DOWN_DAYS:
+        if verdict.level is Level.DRIFT and waited_days >= self._plan.cool_down_days:
             return Trigger.DRIFT
         return Trigger.SCHEDULE if waited_days >= SCHEDULE_DAYS else None
 
