@@ -60,9 +60,7 @@ def init(key: Path | None) -> None:
 @click.option("--tls-cert", type=click.Path(path_type=Path, exists=True), help="Certificate chain in PEM, for HTTPS.")
 @click.option("--tls-key", type=click.Path(path_type=Path, exists=True), help="Its key.")
 @click.option("--trusted-proxy", "proxies", multiple=True, help="Whose X-Forwarded-For is believed; may be repeated.")
-@click.option(
-    "--operator-token-file", type=click.Path(path_type=Path), help="Opens /v1/devices, /v1/rollouts, /metrics."
-)
+@click.option("--operator-token-file", type=click.Path(path_type=Path), help="Opens /fleet, /v1/devices, /metrics …")
 @click.option("--poll", "poll_s", type=click.FloatRange(0, _MONTH_S), default=3600.0, show_default=True, help=_POLL)
 @click.option("--device-rate", default="600/minute", show_default=True, help="Most requests of one device.")
 @click.option("--address-rate", default="30000/minute", show_default=True, help="Most requests from one IP address.")
@@ -114,6 +112,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
         redirects=redirects,
         rates=_rates(rates),
         webhooks=_webhooks(webhook_secrets, webhook_workloads, prefect_api),
+        tables=telemetry_address or default_telemetry(),
     )
     secret = _key(key)
     store = open_store(store_address or default_store())

@@ -21,6 +21,7 @@ from tinymlops.gateway.keys import GatewayKey
 from tinymlops.gateway.observing import Observed
 from tinymlops.gateway.openapi import describe
 from tinymlops.gateway.operator_routes import operator_routes
+from tinymlops.gateway.pages.routes import page_routes
 from tinymlops.gateway.problems import Refusal, answer, refusal_of
 from tinymlops.gateway.services import Gateway
 from tinymlops.gateway.settings import GatewaySettings
@@ -75,6 +76,7 @@ def create_app(
     app.include_router(device_routes(gateway))
     app.include_router(operator_routes(gateway))
     app.include_router(webhook_routes(gateway))
+    app.include_router(page_routes(gateway, telemetry or store))
     _put_errors_into_words(app, gateway)
     app.add_middleware(Observed, metrics=gateway.metrics)
     description = describe()

@@ -45,6 +45,7 @@ class RateLimiter:
         self._device = _item(rates.device)
         self._enrolment = _item(rates.enrolment)
         self._webhook = _item(rates.webhook)
+        self._login = _item(rates.login)
 
     def count_address(self, address: str | None) -> None:
         """Count a request from ``address``.
@@ -72,6 +73,15 @@ class RateLimiter:
         """
         if self._limiter is not None:
             self._count(self._webhook, "webhook sender", _site(address))
+
+    def count_login(self, address: str | None) -> None:
+        """Count a login tried from ``address``.
+
+        Raises:
+            Refusal: It has tried too often.
+        """
+        if self._limiter is not None:
+            self._count(self._login, "login address", _site(address))
 
     def count_device(self, device_id: str) -> None:
         """Count a request that a device has signed.

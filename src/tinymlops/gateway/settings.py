@@ -26,6 +26,7 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
         device: Requests of one device, once its signature holds: nobody else can use them up.
         enrolment: Enrolments tried from one IP address.
         webhook: Webhooks from one IP address, before anything is looked at.
+        login: Logins tried from one IP address.
         storage: Where the counts are kept, as an address of the package ``limits`` (``redis://…``), so that several
             gateways share them; None for the memory of this process.
     """
@@ -34,6 +35,7 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
     device: str = "600/minute"
     enrolment: str = "60/minute"
     webhook: str = "300/minute"
+    login: str = "10/minute"
     storage: str | None = None
 
 
@@ -76,6 +78,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
         redirects: Whether packages are fetched from the store itself, by a signed URL, where it can make one.
         redirect_s: How long such a URL lasts, in seconds.
         webhooks: Opens ``/webhooks/retrain``; None shuts it.
+        tables: Address of the tables of telemetry, for the summary of consents on ``/fleet``; None to leave it out.
     """
 
     operator_token_sha256: str | None = None
@@ -93,6 +96,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     redirects: bool = False
     redirect_s: int = 600
     webhooks: WebhookSettings | None = None
+    tables: str | None = None
 
 
 def operator_token(file: Path | None = None) -> str | None:
