@@ -121,7 +121,7 @@ class Chaos:
         self.stop.set()
         for thread in self.threads:
             thread.join(30)
-        loaded = self.owner.run("telemetry", "ingest")
+        loaded = self.owner.run("telemetry", "load")
         assert loaded.returncode == 0, loaded.stderr
         rows = self.owner.premises.tables().scan("windows").select("device_id", "sequence").collect()
         found: dict[str, list[int]] = {one.device.id: [] for one in self.told}
