@@ -9,17 +9,23 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
+import pyarrow as pa
 import pytest
 
 from tests.unit.gateway.rig import TOKEN, Rig, health
 from tinymlops.drift.values import FeatureFinding, Level, MonitorReport, Verdict
 from tinymlops.gateway import GatewaySettings
+from tinymlops.gateway.pages.consents import summary
 from tinymlops.gateway.pages.drawing import drift_chart
 from tinymlops.gateway.pages.sessions import LIFE_S
 from tinymlops.gateway.settings import RateLimits, token_digest
 from tinymlops.monitoring.records import MonitorRecords
 from tinymlops.retraining.records import RetrainingRecords
 from tinymlops.retraining.values import Outcome, RetrainingRecord, Trigger
+from tinymlops.rollouts.values import Audience, Limits, Member, Rollout, RolloutStatus
+from tinymlops.telemetry.schemas import SCHEMAS, TableName
+from tinymlops.telemetry.tables import Tables, day_of
+from tinymlops.wire.encoding import encode
 
 DAY_S = 86_400
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
@@ -264,3 +270,48 @@ def test_a_thousand_devices_are_shown_within_a_fifth_of_a_second(tmp_path: Path)
             taken.append(time.process_time() - begun)
         assert min(taken) < 0.2, taken
     rig.close()
+
+
+def test_a_rollout_shows_how_many_run_it_well(rig: Rig) -> None:
+    devices = [rig.device() for _ in range(3)]
+    devices[0].report(health(1))
+    rollout = Rollout(
+        rollout_id="one", workload="activity", version=1, audience=Audience(), stages=(0.5, 1.0), limits=Limits(),
+        bounds={}, created_s=1.0, stage_since_s=1.0, status=RolloutStatus.PAUSED, reason="A person is asked.",
+        members=tuple(
+            Member(device_id=one.id, profile="raspberry-pi-5", stage=min(place, 1), previous=None)
+            for place, one in enumerate(devices)
+        ),
+    )  # fmt: skip
+    rig.fleet.save_rollout("one", encode(rollout), expected=None, now_s=rig.clock())
+    log_in(rig)
+    shown = " ".join(page(rig).split())
+    assert "1 of 3 devices run it well, 1 are reached; stage 1 of 2" in shown
+    assert "A person is asked." in shown
+
+
+@pytest.mark.parametrize(("people", "told"), [(19, None), (20, 20)])
+def test_consents_are_counted_over_twenty_devices_or_not_at_all(tmp_path: Path, people: int, told: int | None) -> None:
+    tables, now_s = Tables(str(tmp_path)), 1_800_000_000.0
+    day = day_of(now_s)
+    who = [{"device_id": f"{number:032x}", "date": day, "received_s": now_s} for number in range(people)]
+    consents = [
+        {**one, "sequence": sequence, "number": sequence, "subject": "s", "purposes": purposes, "given_s": now_s,
+         "until_s": now_s + 60, "wording": "1", "message": b""}
+        for one in who
+        for sequence, purposes in ((1, ["drift", "samples"]), (2, ["drift"]))
+    ]  # fmt: skip
+    windows = [
+        {**one, "sequence": 3 + number, "workload": "activity", "release": 1, "recipe": "int8", "layout": "0" * 16,
+         "profile": "p", "tags": [], "began_s": now_s - 9.0, "ended_s": now_s, "consent": 2, "epsilon": 0.25,
+         "histograms": [[1, 2], [3, 4]], "queries": 3, "errors": 0, "labelled": 0, "latencies": [], "missing": [],
+         "stuck": []}
+        for one in who
+        for number in range(2)
+    ]  # fmt: skip
+    for name, rows in ((TableName.CONSENTS, consents), (TableName.WINDOWS, windows)):
+        tables.append(name, pa.Table.from_pylist(rows, schema=SCHEMAS[name]))
+    found = summary(tables, now_s)
+    assert (found.devices, found.reporting, found.purposes) == (told, told, {"drift": told})
+    assert (found.median, found.most) == ((1.0, 1.0) if told else (None, None))
+    assert summary(tables, now_s + 61).purposes == {}  # what is over is agreed to by nobody
