@@ -56,8 +56,12 @@ def main() -> None:
             site.stop()
 
 
-def go_round(site: Site) -> None:
-    """The loop, once."""
+def go_round(site: Site) -> int:
+    """The loop, once; the release that all devices run in the end.
+
+    Raises:
+        SystemExit: Something turned out otherwise than it must.
+    """
     _title("1. Build and release, on the owner's side of the containers")
     site.owner("tinymlops", "build", WORKLOAD, "--recipes", "int8", "--devices", "x86-gateway", "--out", "/tmp/out")  # noqa: S108 - inside the container
     site.owner("tinymlops", "release", WORKLOAD, "--devices", "x86-gateway")
@@ -88,6 +92,7 @@ def go_round(site: Site) -> None:
 
     _title("6. A webhook asks for one more")
     _ask_by_webhook(site)
+    return second
 
 
 def _enrol(site: Site) -> list[Pump]:
