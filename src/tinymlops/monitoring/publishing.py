@@ -18,7 +18,7 @@ from tinymlops.registry.connection import connect, plain_errors
 
 _TAG = "tinymlops.monitoring"
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Else MLflow takes it for an evaluation of prompts, and shows pages for those."""
+"""Tells MLflow's pages that this is no evaluation of prompts."""
 _DAY_S = 86_400
 
 
