@@ -64,6 +64,10 @@ class Metrics:
         """Count what became of a webhook: accepted, repeated, started, put off or failed."""
         self._webhooks.labels(outcome).inc()
 
+    def show(self, figures: Collector) -> None:
+        """Show others' figures too."""
+        self._registry.register(figures)
+
     def text(self) -> bytes:
         """All figures in Prometheus's text format. Asks the database."""
         return generate_latest(self._registry)

@@ -22,6 +22,7 @@ from tinymlops.gateway.metrics import Metrics
 from tinymlops.gateway.prefect_api import PrefectAPI
 from tinymlops.gateway.rate_limits import RateLimiter
 from tinymlops.gateway.settings import GatewaySettings
+from tinymlops.gateway.telemetry_figures import TelemetryFigures
 from tinymlops.store import NotFoundError, ObjectStore
 from tinymlops.telemetry.inbox import Inbox
 
@@ -73,6 +74,7 @@ class Gateway:
         self.admissions = Admissions(fleet, clock, settings.most_in_a_commit)
         self.metrics = Metrics(fleet)
         self.inbox = SharedInbox(Inbox(telemetry, fleet, clock), settings)
+        self.metrics.show(TelemetryFigures(telemetry, self.inbox))
         self.files = Files(
             store, self._threads, cache_bytes=settings.cache_bytes, timestamp_ttl_s=settings.timestamp_ttl_s
         )

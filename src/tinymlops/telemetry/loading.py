@@ -7,11 +7,10 @@ it is therefore in a listing that begins after the window's segment was listed, 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
 import polars as pl
 
 from tinymlops.errors import FormatError
@@ -23,6 +22,8 @@ from tinymlops.telemetry.rows import Place, consent_rows, quarantine_rows, sampl
 from tinymlops.telemetry.schemas import TableName
 from tinymlops.telemetry.segments import Entry, Segment, has_consents, segment_keys
 from tinymlops.telemetry.tables import Tables
+from tinymlops.telemetry.totals import count
+from tinymlops.telemetry.values import Loaded
 from tinymlops.wire.encoding import decode_packed
 from tinymlops.wire.observations import Consent, Purpose
 
@@ -30,34 +31,6 @@ _MOST_BYTES = 32 * 1024 * 1024
 """Of segments whose rows are committed together: it bounds the memory, and makes files large enough to read quickly."""
 DAMAGED = "damaged/"
 """Where segments go that can't be read, for somebody to look at."""
-
-
-class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """What a load did.
-
-    Attributes:
-        segments: That are gone from the inbox.
-        windows: New in the table.
-        samples: Likewise.
-        consents: Likewise.
-        again: Rows that the tables had already.
-        quarantined: Not believed, and kept apart.
-        refused: Reason → records that are not kept anywhere.
-    """
-
-    segments: int = 0
-    windows: int = 0
-    samples: int = 0
-    consents: int = 0
-    again: int = 0
-    quarantined: int = 0
-    refused: dict[str, int] = msgspec.field(default_factory=dict)
-
-    def __add__(self, other: Loaded) -> Loaded:
-        numbers = {
-            name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__ if name != "refused"
-        }
-        return Loaded(**numbers, refused=dict(Counter(self.refused) + Counter(other.refused)))
 
 
 class Loader:
@@ -92,6 +65,8 @@ class Loader:
             loaded += Loaded(segments=len(keys))
             if progress is not None:
                 progress(loaded.segments, len(waiting))
+        if loaded != Loaded():
+            count(self._store, loaded)
         return loaded
 
     def _load_consents(self, keys: Sequence[str]) -> Loaded:

@@ -11,9 +11,10 @@ from tinymlops.telemetry.consents import Given, purposes_of
 from tinymlops.wire.observations import Consent, Purpose
 
 
-def covered(*given: Consent, number: int = 1, sequence: int = 100, **span: float) -> frozenset[Purpose]:
+def covered(
+    *given: Consent, number: int = 1, sequence: int = 100, began_s: float = NOW_S - HOUR_S, ended_s: float = NOW_S
+) -> frozenset[Purpose]:
     numbered = [Given(10 * place, one) for place, one in enumerate(given, start=1)]
-    began_s, ended_s = span.get("began_s", NOW_S - HOUR_S), span.get("ended_s", NOW_S)
     return purposes_of(numbered, sequence=sequence, number=number, began_s=began_s, ended_s=ended_s)
 
 
@@ -30,14 +31,11 @@ def test_a_consent_that_was_sent_later_covers_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "span",
-    [
-        {"began_s": NOW_S - 25 * HOUR_S},
-        {"began_s": NOW_S + 364 * 24 * HOUR_S, "ended_s": NOW_S + 366 * 24 * HOUR_S},
-    ],
+    ("began_s", "ended_s"),
+    [(NOW_S - 25 * HOUR_S, NOW_S), (NOW_S + 364 * 24 * HOUR_S, NOW_S + 366 * 24 * HOUR_S)],
 )
-def test_what_began_before_it_or_ended_after_it_is_not_covered(span: dict[str, float]) -> None:
-    assert covered(consent(), **span) == frozenset()
+def test_what_began_before_it_or_ended_after_it_is_not_covered(began_s: float, ended_s: float) -> None:
+    assert covered(consent(), began_s=began_s, ended_s=ended_s) == frozenset()
 
 
 def test_a_consent_given_in_this_very_second_covers_what_began_in_it() -> None:
