@@ -21,19 +21,16 @@ def telemetry() -> None:
 @telemetry.command()
 def load() -> None:
     """Empty the inbox into the tables; the flow `ingest` does the same on a schedule."""
+    from tinymlops.cli.progress import Steps
     from tinymlops.premises import Premises
     from tinymlops.telemetry.loading import Loader
 
     premises = Premises.from_environment()
-    with premises.fleet() as fleet:
+    with premises.fleet() as fleet, Steps(shown=True) as steps:
+        steps.update("inbox", 0, 1, "looking")
         loader = Loader(premises.telemetry_store(), fleet, premises.tables())
-        with click.progressbar(length=1, label="Loading", file=click.get_text_stream("stderr")) as bar:
-
-            def show(done: int, total: int) -> None:
-                bar.length = total
-                bar.update(done - bar.pos)
-
-            loaded = loader.load(show)
+        loaded = loader.load(lambda done, total: steps.update("inbox", done, total, f"{done} of {total} segments"))
+        steps.end("inbox", f"{loaded.segments} segments", good=True)
     _print(loaded)
 
 
