@@ -71,7 +71,11 @@ def as_deployment(plan: Plan) -> RunnerDeployment:
     flow = getattr(importlib.import_module(f"flows.{plan.flow}"), plan.flow)
     limit = None
     if plan.collision is not None:
-        limit = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy(plan.collision))
+        limit = ConcurrencyLimitConfig(
+            limit=1,
+            collision_strategy=ConcurrencyLimitStrategy(plan.collision),
+            grace_period_seconds=plan.grace_s,
+        )
     deployment = RunnerDeployment.from_flow(
         flow,
         plan.name,

@@ -1,7 +1,8 @@
 """What follows from what: automations of Prefect, as values.
 
 Drift starts a retraining, once in a while however often it is seen. Runs whose worker died are found by the heartbeats
-that stop, and begun again. See https://docs.prefect.io/v3/advanced/detect-zombie-flows.
+that stop, and begun again. See https://docs.prefect.io/v3/advanced/detect-zombie-flows. Runs that never had a heartbeat
+are found by the flow `sweep`: an automation would wait for events that a server which was killed never hands out.
 """
 
 from __future__ import annotations
@@ -24,15 +25,11 @@ DRIFT_EVENT = "drift.detected"
 COOL_DOWN = timedelta(hours=20)
 """Shorter than a day, so that a drift which stays is acted on by every day's look, and by one only."""
 SILENCE = timedelta(seconds=3 * HEARTBEAT_S)
-NEVER_BEGAN = timedelta(minutes=10)
 
 _RUN = "prefect.flow-run."
 _ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "TimedOut")
 _RESTS = ("Suspended", "Paused", "AwaitingRetry")
 """A run that rests has no process, and so no heartbeat. One that pauses in its process goes on beating."""
-_TAKEN = ("Submitting", "InfrastructurePending", "Pending")
-"""Names of the states between a worker's hand and the run's first line; all of the type pending."""
-_WAITS = ("Scheduled", "Late", "AwaitingConcurrencySlot", "AwaitingRetry")
 
 
 def automations(
@@ -55,7 +52,6 @@ def automations(
     own = (
         retrain_on_drift(drift_deployment, cool_down=cool_down, threshold=threshold),
         crash_silent_runs(recover_deployment),
-        free_stuck_runs(),
         run_again(),
     )
     return own if notify is None else (*own, tell_of_failures(notify))
@@ -124,28 +120,6 @@ def crash_silent_runs(recover: UUID) -> AutomationCore:
                 job_variables=None,
                 parameters={"run": _template("{{ event.resource.id }}")},
             ),
-        ],
-    )
-
-
-def free_stuck_runs() -> AutomationCore:
-    """A run that a worker took and never began, because the worker died in between, goes to another worker."""
-    return AutomationCore(
-        name="Free runs that never began",
-        description=f"Taken by a worker, and not begun for {NEVER_BEGAN.seconds // 60} minutes: offered again.",
-        trigger=EventTrigger(
-            after={f"{_RUN}{name}" for name in _TAKEN},
-            expect={f"{_RUN}{name}" for name in ("Running", *_ENDED, *_RESTS, *_WAITS)},
-            match=ResourceSpecification({"prefect.resource.id": f"{_RUN}*"}),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=NEVER_BEGAN,
-        ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.SCHEDULED, name="AwaitingRetry", force=False, message="its worker never began it"
-            )
         ],
     )
 

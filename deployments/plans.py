@@ -33,6 +33,7 @@ class Plan:
         cron: When it runs by itself, or None.
         collision: What becomes of a run while another one is under way; None for as many at once as come.
         recover: Whether a run whose worker died is begun again.
+        grace_s: How long a run that a worker has taken keeps others away before it begins, in seconds; 60 at least.
     """
 
     flow: str
@@ -42,6 +43,7 @@ class Plan:
     cron: str | None = None
     collision: Collision | None = "ENQUEUE"
     recover: bool = True
+    grace_s: int = 300
 
     @property
     def full_name(self) -> str:
@@ -127,6 +129,15 @@ UPKEEP = (
         what="Begin a run again that crashed; the automation starts it.",
         collision=None,
         recover=False,
+    ),
+    Plan(
+        flow="sweep",
+        name="sweep",
+        what="Find runs that nobody works at any more.",
+        cron="*/2 * * * *",
+        collision="CANCEL_NEW",
+        recover=False,  # the next one does it
+        grace_s=60,
     ),
     Plan(flow="settle", name="settle", what="Close the month that is over: invoices.", cron="7 1 1 * *"),
 )

@@ -49,7 +49,11 @@ def _deployment(plan: Plan) -> dict[str, Any]:
         "work_pool": {"name": POOL, "job_variables": plan.job_variables},
     }
     if plan.collision is not None:
-        deployment["concurrency_limit"] = {"limit": 1, "collision_strategy": plan.collision}
+        deployment["concurrency_limit"] = {
+            "limit": 1,
+            "collision_strategy": plan.collision,
+            "grace_period_seconds": plan.grace_s,
+        }
     return deployment
 
 

@@ -46,7 +46,12 @@ def _prefect(host: str, port: int) -> Server:
         command=[sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)],
         url=url,
         health=lambda: answers(f"{url}/api/health"),
-        environment={"PREFECT_SERVER_UI_API_URL": f"{url}/api", "PREFECT_UI_ENABLED": "true"},
+        environment={
+            "PREFECT_SERVER_UI_API_URL": f"{url}/api",
+            "PREFECT_UI_ENABLED": "true",
+            # in the server's memory, as Prefect has it, every run loses its slot when the server is killed, and ends
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        },
     )
 
 

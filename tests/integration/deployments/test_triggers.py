@@ -90,7 +90,7 @@ def test_every_deployment_has_its_schedule_and_limit(site: Served) -> None:
     assert found["drift"]["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
     assert found["ingest"]["schedules"][0]["schedule"]["cron"] == "*/5 * * * *"
     assert found["ingest"]["status"] == "READY"
-    assert len(site.api("POST", "/automations/filter", {})) == 4
+    assert len(site.api("POST", "/automations/filter", {})) == 3
 
 
 def test_a_webhook_is_a_run_within_five_seconds(site: Served) -> None:
