@@ -6,6 +6,7 @@ The same play runs with agents in this process and with real processes that are 
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +18,19 @@ from tests.support.gateway_simulator import PROFILE, WORKLOAD, World, broken_off
 from tinymlops.edge.agent import Agent
 from tinymlops.edge.litert import LiteRT
 from tinymlops.edge.prediction import Prediction, ReadyVariant
+from tinymlops.edge.privacy import balance_in
 from tinymlops.edge.seams import Answer, Call
-from tinymlops.edge.settings import AgentSettings, Limits
+from tinymlops.edge.settings import AgentSettings, Limits, ObservationSettings
 from tinymlops.edge.spool import Kind
+from tinymlops.edge.storage import Folder
 from tinymlops.errors import NoModelError
 from tinymlops.files import sha256
+from tinymlops.wire import cose
 from tinymlops.wire.deltas import Encoding
+from tinymlops.wire.encoding import decode_packed
 from tinymlops.wire.enrolment_code import EnrolmentCode
 from tinymlops.wire.messages import Phase
+from tinymlops.wire.observations import CONSENT, Consent, Purpose, RecordName, Window
 
 GATEWAY = "http://gateway.test"
 FEATURES = 1024
@@ -38,6 +44,7 @@ def settings(trial_s: float = 0.0) -> AgentSettings:
     return AgentSettings(
         trial_s=trial_s, offline_trial_s=1e9, observations_bytes=4096, most_backoff_s=0.01,
         limits=Limits(saved_every_bytes=1024),
+        observations=ObservationSettings(window_s=0.01, budget=1000.0, saved_every_s=0.001, samples_a_day=2),
     )  # fmt: skip
 
 
@@ -178,12 +185,32 @@ def _rounds(agent: Agent) -> None:
 
 
 def _use(agent: Agent) -> None:
-    """Ask, observe, and keep receipts; the spool is too small for all observations."""
-    for _ in range(3):
-        agent.models[WORKLOAD].predict(WINDOW)
+    """Ask, agree, withdraw, agree again, and keep receipts; the spool is too small for all observations."""
+    for again in (True, False):
+        agent.consents.give((Purpose.OPERATIONS, Purpose.DRIFT), subject="home", until_s=agent.clock.now() + 1e6)
+        agent.observing.tick()
+        for _ in range(3):
+            agent.models[WORKLOAD].predict(WINDOW)
+        _until_queued(agent)
+        if again:
+            agent.consents.withdraw()
+            agent.observing.tick()
     agent.observe(Kind.RECEIPT, "receipt", b"r")
     for _ in range(12):
-        agent.observe(Kind.OBSERVATION, "window", bytes(400))
+        agent.observe(Kind.OBSERVATION, "probe", bytes(400))
+    agent.models[WORKLOAD].predict(WINDOW)
+    _until_queued(agent)
+
+
+def _until_queued(agent: Agent) -> None:
+    """Let time pass until a window waits, or was pushed out by later records."""
+    agent.observing.save()
+    for _ in range(500):
+        agent.observing.tick()
+        if any(record.kind == RecordName.WINDOW for record in agent.spool.waiting(500)):
+            return
+        time.sleep(0.002)
+    raise AssertionError("a window was never closed")
 
 
 def check_survival(folder: Path, make: Callable[[float], Agent], had_model: bool) -> int | None:
@@ -197,7 +224,7 @@ def check_survival(folder: Path, make: Callable[[float], Agent], had_model: bool
     except NoModelError:
         assert not had_model, f"the model is gone: {(folder / 'state').exists()}"
         return None
-    assert answer == replace(expected(answer.version), latency_us=answer.latency_us)
+    assert answer == replace(expected(answer.version), latency_us=answer.latency_us, id=answer.id)
     return answer.version
 
 
@@ -221,3 +248,24 @@ def check_reports(world: World, device_id: str) -> None:
             if release.phase in {Phase.TRIAL, Phase.GOOD}:
                 assert (release.queries, release.errors) >= before, release
                 counts[release.version] = (release.queries, release.errors)
+
+
+def check_observations(world: World, device_id: str, state: Path) -> None:
+    """No window came twice or without the consent that covers it, and all of its noise was paid for."""
+    agreed: dict[int, Consent] = {}
+    seen: set[tuple[float, int, str]] = set()
+    spent = 0.0
+    for record in sorted(world.telemetry.get(device_id, {}).values(), key=lambda one: one.sequence):
+        if record.kind == RecordName.CONSENT:
+            consent = cose.opened(record.content, CONSENT, world.devices[device_id].signing, Consent)
+            agreed[consent.number] = consent
+        if record.kind != RecordName.WINDOW:
+            continue
+        window = decode_packed(record.content, Window)
+        assert Purpose.DRIFT in agreed[window.consent].purposes
+        assert not any(number > window.consent and not later.purposes for number, later in agreed.items())
+        assert (window.began_s, window.release, window.recipe) not in seen
+        seen.add((window.began_s, window.release, window.recipe))
+        spent += window.epsilon * len(window.histograms)
+    balance = balance_in(Folder(state), time.time())
+    assert (balance.spent if balance is not None else 0.0) >= spent - 1e-9

@@ -32,6 +32,18 @@ class SteppingClock:
         self.up_s += seconds
 
 
+class TickingClock(SteppingClock):
+    """A clock on which two milliseconds pass between any two looks at it."""
+
+    def now(self) -> float:
+        self.pass_time(0.002)
+        return self.now_s
+
+    def monotonic(self) -> float:
+        self.pass_time(0.002)
+        return self.up_s
+
+
 class Crash(BaseException):
     """The process is gone: nothing may catch it."""
 

@@ -26,7 +26,7 @@ from tinymlops.wire.encoding import decode, decode_packed, encode
 from tinymlops.wire.enrolment_code import EnrolmentCode, secret_digest
 from tinymlops.wire.identity import PublicKeys
 from tinymlops.wire.key_wrapping import new_content_key, wrap
-from tinymlops.wire.manifest import HealthBounds, Manifest, SelfTest, Tensor
+from tinymlops.wire.manifest import HealthBounds, Histogram, Manifest, SelfTest, Statistic, Tensor
 from tinymlops.wire.messages import (
     Acknowledgement,
     Enrolment,
@@ -39,12 +39,25 @@ from tinymlops.wire.messages import (
     TimeAnswer,
     TimeRequest,
 )
+from tinymlops.wire.observations import Feature, FeatureKind
 from tinymlops.wire.request_signing import Request, check, is_timely, read_signature
 from tinymlops.wire.sealing import SealedModel, preferred_cipher, seal
 
 PROFILE = "x86-gateway"
 WORKLOAD = "activity"
 FEATURES, CLASSES = 16, 4
+COUNTED_INPUTS = tuple(
+    Histogram(
+        name=f"channel {channel} mean", channel=channel, statistic=Statistic.MEAN, edges=(-1.0, 0.0, 1.0),
+        reference=(0.25,) * 4, rows=100,
+    )
+    for channel in (0, 3)
+)  # fmt: skip
+COUNTED_ANSWERS = (
+    Feature(name="confidence", kind=FeatureKind.CONFIDENCE, edges=(20.0, 60.0), reference=(0.5, 0.25, 0.25), rows=50),
+    Feature(name="class", kind=FeatureKind.CLASS, edges=(0.5, 1.5, 2.5), reference=(0.25,) * 4, rows=50),
+    Feature(name="error", kind=FeatureKind.ERROR, edges=(0.5,), reference=(0.9, 0.1), rows=50),
+)
 
 
 def tiny_model(seed: int, features: int = FEATURES) -> bytes:
@@ -69,7 +82,7 @@ def manifest_of(
         input=Tensor(shape=(1, features), dtype="int8", scale=0.5, zero_point=0),
         output=Tensor(shape=(1, CLASSES), dtype="int8", scale=1.0, zero_point=3),
         labels=("sit", "stand", "walk", "run"), classifies=True, self_test=test,
-        bounds=HealthBounds(error_rate=0.05),
+        bounds=HealthBounds(error_rate=0.05), histograms=COUNTED_INPUTS, output_features=COUNTED_ANSWERS,
     )  # fmt: skip
     return msgspec.structs.replace(facts, **changes)
 

@@ -7,13 +7,16 @@ report health, end trials, send the spool. No threads here: `cycle` is called ag
 from __future__ import annotations
 
 import random
+import secrets
 import threading
+import time
 from collections.abc import Callable
 from functools import cached_property
 
 from tinymlops import __version__
 from tinymlops.edge import enrolment, journal, litert, meter
 from tinymlops.edge.assignments import Assignments
+from tinymlops.edge.consent import Consents
 from tinymlops.edge.context import Context
 from tinymlops.edge.counters import Counters
 from tinymlops.edge.cycle import Cycle, error_of
@@ -24,7 +27,10 @@ from tinymlops.edge.link import BusyError, Link, WrongTimeError
 from tinymlops.edge.metadata import ExpiredError, Metadata
 from tinymlops.edge.metering import Metering
 from tinymlops.edge.monotonic import FileCounter, MonotonicCounter
+from tinymlops.edge.noise import Below
+from tinymlops.edge.observing import Observing
 from tinymlops.edge.seams import Clock, InterpreterFactory, SystemClock, Transport
+from tinymlops.edge.sending import send_waiting
 from tinymlops.edge.serving import Model, Models
 from tinymlops.edge.settings import AgentSettings
 from tinymlops.edge.slots import MODELS
@@ -36,16 +42,14 @@ from tinymlops.edge.workload import Workload
 from tinymlops.errors import RefusedError, TinyMLOpsError, UnreachableError
 from tinymlops.wire.assignment import Offer, target_of
 from tinymlops.wire.device_state import DeviceState
-from tinymlops.wire.encoding import decode, encode, encode_packed
+from tinymlops.wire.encoding import decode, encode
 from tinymlops.wire.enrolment_code import EnrolmentCode
 from tinymlops.wire.identity import DeviceKeys
-from tinymlops.wire.messages import Acknowledgement, HealthReport, SignedBytes, TelemetryBatch
+from tinymlops.wire.messages import Acknowledgement, HealthReport, SignedBytes
 
 _FIRST_BACKOFF_S = 4.0
 _POLL_JITTER = 0.1
 _LEAST_POLL_S = 1.0
-_RECORDS_AT_ONCE = 500
-_BATCHES_AT_ONCE = 20
 
 
 class Agent:
@@ -60,6 +64,7 @@ class Agent:
         observer: Told of every transition, right after it.
         settings: How to behave.
         counter: Kept by a chip; unless given, a file that protects nothing.
+        below: Where noise comes from: the system, unless a simulation draws its own.
     """
 
     def __init__(  # noqa: PLR0913 - each seam can be replaced
@@ -73,6 +78,7 @@ class Agent:
         observer: Observer = ignore,
         settings: AgentSettings | None = None,
         counter: MonotonicCounter | None = None,
+        below: Below = secrets.randbelow,
     ) -> None:
         self.folder = folder
         self.settings = settings or AgentSettings()
@@ -83,6 +89,7 @@ class Agent:
         self._interpreter = interpreter
         self._observer = observer
         self._counter = counter or FileCounter(folder)
+        self._below = below
         self._workloads: dict[str, Workload] = {}
         self._failures = 0
         self._asked_time = False
@@ -127,6 +134,19 @@ class Agent:
         return Metering(
             self.folder, self.keys, lambda: self.enrolled.answer.gateway_key, self.clock.now, self._counter,
             self._observe, monotonic=self._wall.monotonic,
+        )  # fmt: skip
+
+    @cached_property
+    def consents(self) -> Consents:
+        """What the person at this device agreed to."""
+        return Consents(self.folder, self.keys, self.clock.now, self._observe)
+
+    @cached_property
+    def observing(self) -> Observing:
+        """Counts what models see and answer, where the person agreed."""
+        return Observing(
+            self.folder, self.consents, self.clock, lambda: self.spool, self.settings.observations, self._observe,
+            below=self._below, rng=self._rng,
         )  # fmt: skip
 
     @cached_property
@@ -216,12 +236,20 @@ class Agent:
         while not stop.is_set():
             done = self.cycle()
             on_cycle(done)
-            stop.wait(done.delay_s)
+            self._wait(stop, done.delay_s)
         self.close()
+
+    def _wait(self, stop: threading.Event, seconds: float) -> None:
+        """Wait for the next round; counts of observations are saved meanwhile."""
+        end = time.monotonic() + seconds
+        every = self.settings.observations.saved_every_s
+        while (left := end - time.monotonic()) > 0 and not stop.wait(min(left, every)):
+            error_of(self.observing.tick)  # a full disk is told by the next round
 
     def close(self) -> None:
         """Write the exact counts. Nothing is lost without it but their exactness, and what is left of a reservation."""
         self.counters.save()
+        self.observing.save()
         if self._is_metered():
             self.metering.close()
         self._observe(Transition.STOPPED, "")
@@ -261,15 +289,11 @@ class Agent:
     # --- the parts of a round
 
     def _parts(self) -> tuple[Callable[[], None], ...]:
-        metered = (self._settle_use,) if self._is_metered() else ()
-        return (self._update, self._report, *metered, self._flush)
+        metered = (lambda: self.metering.exchange(self.link),) if self._is_metered() else ()
+        return (self.observing.tick, self._update, self._report, *metered, self._flush)
 
     def _is_metered(self) -> bool:
         return any(model.is_metered for model in self.models.values()) or bool(self.folder.names(meter.HOME))
-
-    def _settle_use(self) -> None:
-        """Fetch vouchers and report use."""
-        self.metering.exchange(self.link)
 
     def _update(self) -> None:
         if self.clock.is_worn():
@@ -333,18 +357,7 @@ class Agent:
         self._observe(Transition.HEALTH_ACKNOWLEDGED, str(acknowledged.through))
 
     def _flush(self) -> None:
-        """Send what waits, a bounded number of batches a round."""
-        for _ in range(_BATCHES_AT_ONCE):
-            records = self.spool.waiting(_RECORDS_AT_ONCE)
-            if not records:
-                return
-            answer = self.link.post("/v1/telemetry", encode_packed(TelemetryBatch(records=records)))
-            self._observe(Transition.SPOOL_SENT, str(records[-1].sequence))
-            acknowledged = decode(answer, Acknowledgement, what="the answer to telemetry")
-            before = self.spool.state.through
-            self.spool.acknowledge(acknowledged.through)
-            if self.spool.state.through == before:
-                return
+        send_waiting(self.spool, self.link, self.observing, self.settings, self._observe)
 
     def _ask_time(self) -> None:
         self._asked_time = True
@@ -359,8 +372,6 @@ class Agent:
             return error
         return error_of(self._ask_time) or error_of(part)
 
-    # --- small things
-
     def _workload(self, name: str) -> Workload:
         known = self._workloads.get(name)
         if known is None:
@@ -369,7 +380,8 @@ class Agent:
                 interpreter=self._interpreter, settings=self.settings, observe=self._observe,
                 profile=lambda: self.enrolled.profile,
             )  # fmt: skip
-            model = self.models.add(Model(name, self.counters, self._state, lambda: self.metering.charge(name)))
+            watch = self.observing.watch(name)
+            model = self.models.add(Model(name, self.counters, self._state, lambda: self.metering.charge(name), watch))
             known = self._workloads[name] = Workload(context, model, self._state)
         return known
 

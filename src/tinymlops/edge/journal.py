@@ -20,7 +20,8 @@ _QUIET = frozenset(
         Transition.METADATA_REFRESHED, Transition.TIMESTAMP_SAVED, Transition.SNAPSHOT_SAVED,
         Transition.TARGETS_SAVED, Transition.TIME_ASKED, Transition.TIME_VERIFIED,
         Transition.QUOTA_RESERVED, Transition.RECORD_CLOSED, Transition.CHECKPOINT_MADE, Transition.USAGE_SENT,
-        Transition.USAGE_ACKNOWLEDGED, Transition.RECORDS_PRUNED,
+        Transition.USAGE_ACKNOWLEDGED, Transition.RECORDS_PRUNED, Transition.COUNTS_SAVED, Transition.CONSENT_QUEUED,
+        Transition.PRIVACY_SPENT, Transition.WINDOW_CLOSED, Transition.WINDOW_QUEUED,
     }
 )  # fmt: skip
 """What happens at every round, or at every query."""

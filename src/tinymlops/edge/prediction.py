@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinymlops.edge.seams import Interpreter
-from tinymlops.edge.tensors import InputTensor, OutputTensor, tempered
+from tinymlops.edge.tensors import Floats, InputTensor, OutputTensor, tempered
 from tinymlops.errors import DoesNotRunError
 from tinymlops.wire.manifest import Manifest
 
@@ -27,6 +27,7 @@ class Prediction(msgspec.Struct, frozen=True):
         latency_us: From the values to this answer.
         version: Of the release.
         recipe: Of the variant that answered.
+        id: To tell the truth by, once it is known (`Model.feedback`).
     """
 
     label: str
@@ -34,6 +35,7 @@ class Prediction(msgspec.Struct, frozen=True):
     latency_us: float
     version: int
     recipe: str
+    id: int = 0
 
 
 class Latencies:
@@ -71,12 +73,25 @@ class ReadyVariant:
         self._tempered = manifest.classifies and manifest.temperature != 1.0
         self._lock = threading.Lock()
 
+    def real(self, values: npt.ArrayLike) -> Floats:
+        """Real values in the model's shape, perhaps still the caller's memory; raises `UsageError` where they can't."""
+        return self._input.real(values)
+
+    def raw(self, real: Floats) -> npt.NDArray[np.generic]:
+        """The model's raw input for what `real` gave."""
+        return self._input.raw(real)
+
     def quantized(self, values: npt.ArrayLike) -> npt.NDArray[np.generic]:
-        """The model's raw input for real values; raises `UsageError` where they do not fit."""
+        """Both at once."""
         return self._input.of(values)
 
-    def answer(self, raw: npt.NDArray[np.generic], begun_ns: int) -> Prediction:
+    def answer(self, raw: npt.NDArray[np.generic], begun_ns: int, number: int = 0) -> Prediction:
         """The answer to a raw input.
+
+        Args:
+            raw: As `raw` gives it.
+            begun_ns: When the query came, by the performance counter.
+            number: The answer's ``id``.
 
         Raises:
             DoesNotRunError: The model failed, or gave values that are not finite.
@@ -93,4 +108,4 @@ class ReadyVariant:
             raise DoesNotRunError("the model gave values that are not finite", "the error is counted and reported")
         label = self.manifest.labels[values.index(best)] if self.manifest.classifies else ""
         latency_us = (time.perf_counter_ns() - begun_ns) / 1000.0
-        return Prediction(label, values, latency_us, self.manifest.version, self.manifest.recipe)
+        return Prediction(label, values, latency_us, self.manifest.version, self.manifest.recipe, number)

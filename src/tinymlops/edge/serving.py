@@ -13,7 +13,8 @@ from tinymlops.edge.meter import Meter
 from tinymlops.edge.prediction import Latencies, Prediction, ReadyVariant
 from tinymlops.edge.seams import InterpreterFactory
 from tinymlops.edge.slots import SlotRecord, Slots
-from tinymlops.errors import DoesNotRunError, FormatError, NoModelError, UntrustedError
+from tinymlops.edge.watch import Watch
+from tinymlops.errors import DoesNotRunError, FormatError, NoModelError, UntrustedError, UsageError
 from tinymlops.wire.device_state import DeviceState, best_for
 from tinymlops.wire.manifest import Manifest
 
@@ -93,13 +94,22 @@ class Model:
         counters: Count queries.
         state: Says how the device is; asked when the choice of the variant is made anew.
         pay: Pays for a query of a metered model; raises where nothing does.
+        watch: Sees the queries, where somebody observes them.
     """
 
-    def __init__(self, workload: str, counters: Counters, state: HowItIs, pay: Callable[[], Meter]) -> None:
+    def __init__(
+        self,
+        workload: str,
+        counters: Counters,
+        state: HowItIs,
+        pay: Callable[[], Meter],
+        watch: Watch | None = None,
+    ) -> None:
         self.workload = workload
         self._counters = counters
         self._state = state
         self._pay = pay
+        self._watch = watch
         # Together in one value, so that a query never takes the release from here and the variant from there
         self._serving: tuple[RunningRelease, dict[float | None, ReadyVariant]] | None = None
 
@@ -142,18 +152,44 @@ class Model:
         begun_ns = time.perf_counter_ns()
         release, chosen = self._running()
         variant = chosen.get(preference) or self._variant(release, chosen, preference)
-        raw = variant.quantized(values)
+        watch = self._watch
+        try:
+            real = variant.real(values)
+        except UsageError:
+            if watch is not None:
+                watch.refused(variant.manifest, values)
+            raise
+        raw = variant.raw(real)
         payer = self._pay() if variant.manifest.metered else None
         self._counters.query(release.key)
         try:
-            prediction = variant.answer(raw, begun_ns)
+            prediction = variant.answer(raw, begun_ns, 0 if watch is None else watch.number())
         except DoesNotRunError:
             self._counters.error(release.key)
+            if watch is not None:
+                watch.failed(variant.manifest)
             if payer is not None:
                 payer.give_back()
             raise
         release.latencies.add(prediction.latency_us)
+        if watch is not None:
+            watch.saw(variant.manifest, real, prediction)
         return prediction
+
+    def feedback(self, number: int, truth: object) -> bool:
+        """Tell what was really right for an earlier answer; whether it was of use.
+
+        It is not where the answer is not remembered (the last few thousand are, until the agent stops), where its truth
+        was told before, or where the device's person did not agree.
+
+        Args:
+            number: The answer's ``id``.
+            truth: For a class its label or index; else the output values, or the only one.
+
+        Raises:
+            UsageError: It is nothing that this model could have answered.
+        """
+        return self._watch is not None and self._watch.learn(number, truth)
 
     def count(self) -> ReleaseCount:
         """Queries and errors of the release that runs."""

@@ -9,10 +9,11 @@ A crash may tear the last frame; it is cut off at the next start. Sequence numbe
 
 from __future__ import annotations
 
+import itertools
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from enum import StrEnum
 
 import msgspec
@@ -46,11 +47,14 @@ class SpoolState(Versioned, frozen=True, kw_only=True):
         through: Highest sequence number that the gateway keeps for good.
         dropped: Observations lost to the quota.
         dropped_through: Highest sequence number among them.
+        purged_through: Highest sequence number that was given out before records were taken back; it is not given out
+            again, for the gateway may have seen it.
     """
 
     through: Count = 0
     dropped: Count = 0
     dropped_through: Count = 0
+    purged_through: Count = 0
 
 
 class Spool:
@@ -70,7 +74,7 @@ class Spool:
         self._state = saved_state(folder)
         self._unsynced: set[str] = set()
         last = max((self._repair(kind) for kind in Kind), default=0)
-        self._next = max(last, self._state.through, self._state.dropped_through) + 1
+        self._next = max(last, self._state.through, self._state.dropped_through, self._state.purged_through) + 1
 
     @property
     def state(self) -> SpoolState:
@@ -93,8 +97,7 @@ class Spool:
             raise FormatError(f"a record of {len(content):,} bytes is too large", "split it")
         with self._lock:
             sequence = self._next
-            packed = msgspec.msgpack.encode(Record(sequence, name, content))
-            frame = _FRAME.pack(len(packed), zlib.crc32(packed)) + packed
+            frame = _framed(Record(sequence, name, content))
             self._make_room(kind, len(frame))
             segment = self._segment_for(kind, sequence, len(frame))
             self._folder.append(segment, frame, durable=kind is Kind.RECEIPT)
@@ -104,20 +107,24 @@ class Spool:
         self._observe(Transition.RECEIPT_APPENDED if receipt else Transition.OBSERVATION_APPENDED, str(sequence))
         return sequence
 
-    def waiting(self, most: int, most_bytes: int = 1024 * 1024) -> tuple[Record, ...]:
+    def waiting(
+        self, most: int, most_bytes: int = 1024 * 1024, *, kinds: Collection[Kind] = tuple(Kind)
+    ) -> tuple[Record, ...]:
         """The oldest records that the gateway does not have, on the disk for certain before anybody hears of them.
 
         Args:
             most: Records at most.
             most_bytes: Content at most, though one record is always given.
+            kinds: That may leave now. Records leave in order, so one of another kind holds up those behind it.
         """
         with self._lock:
             for segment in self._unsynced:
                 self._folder.sync(segment)
             self._unsynced.clear()
-            records = sorted(
-                (record for kind in Kind for record in self._first(kind, most)), key=lambda record: record.sequence
+            found = sorted(
+                ((record, kind) for kind in Kind for record in self._first(kind, most)), key=lambda one: one[0].sequence
             )[:most]
+        records = [record for record, _ in itertools.takewhile(lambda one: one[1] in kinds, found)]
         size, count = 0, 0
         for record in records:
             size += len(record.content)
@@ -144,6 +151,41 @@ class Spool:
                         self._folder.remove(segment)
                         self._unsynced.discard(segment)
         self._observe(Transition.SPOOL_PRUNED, str(through))
+
+    def purge(self, doomed: Callable[[Record], bool]) -> int:
+        """Take back observations that wait, for good; how many those were.
+
+        Raises:
+            StorageError: That can't be noted; they still wait.
+        """
+        with self._lock:
+            found = [
+                (segment, records, kept)
+                for segment in self._segments(Kind.OBSERVATION)
+                if (records := list(_records(self._folder.read(segment) or b"")))
+                and (kept := [record for record in records if not doomed(record)]) != records
+            ]
+            if not found:
+                return 0
+            self._keep(msgspec.structs.replace(self._state, purged_through=self._next - 1))
+            for segment, _, kept in found:
+                if kept:
+                    self._folder.write(segment, b"".join(map(_framed, kept)))
+                else:
+                    self._folder.remove(segment)
+                self._unsynced.discard(segment)
+        count = sum(len(records) - len(kept) for _, records, kept in found)
+        self._observe(Transition.OBSERVATIONS_PURGED, f"{count}")
+        return count
+
+    def holds(self, content: bytes) -> bool:
+        """Whether an observation with just this content waits."""
+        with self._lock:
+            return any(
+                record.content == content
+                for segment in self._segments(Kind.OBSERVATION)
+                for record in _records(self._folder.read(segment) or b"")
+            )
 
     def _first(self, kind: Kind, most: int) -> list[Record]:
         found: list[Record] = []
@@ -206,7 +248,7 @@ class Spool:
         for segment in self._segments(kind):
             content = self._folder.read(segment) or b""
             records = list(_records(content))
-            whole = sum(_FRAME.size + len(msgspec.msgpack.encode(record)) for record in records)
+            whole = sum(len(_framed(record)) for record in records)
             if whole < len(content):
                 self._folder.truncate(segment, whole)
             if not records or records[-1].sequence <= self._gone_through(kind):
@@ -218,6 +260,11 @@ class Spool:
     def _gone_through(self, kind: Kind) -> int:
         gone = self._state.through
         return gone if kind is Kind.RECEIPT else max(gone, self._state.dropped_through)
+
+
+def _framed(record: Record) -> bytes:
+    packed = msgspec.msgpack.encode(record)
+    return _FRAME.pack(len(packed), zlib.crc32(packed)) + packed
 
 
 def _records(content: bytes) -> Iterator[Record]:

@@ -198,6 +198,24 @@ class Folder:
         finally:
             os.close(descriptor)
 
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Wait until no other process, nor thread, holds the lock file ``name``, and hold it.
+
+        Raises:
+            StorageError: The folder can't be written.
+        """
+        try:
+            self._make(self.root)
+            descriptor = os.open(self.path(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._failed(name, "written", error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
     def in_use(self) -> bool:
         """Whether an agent is in the folder now; what a killed one left behind does not count."""
         try:

@@ -41,7 +41,10 @@ class InputTensor:
         Raises:
             UsageError: Another number of values, or something that is no number.
         """
-        real = self._checked(values)
+        return self.raw(self.real(values))
+
+    def raw(self, real: Floats) -> npt.NDArray[np.generic]:
+        """The raw tensor for what `real` gave."""
         if not self._quantized:
             return real
         scaled = real * self._per_unit
@@ -60,7 +63,8 @@ class InputTensor:
         """
         return _rows(content, rows, self.dtype, self.shape)
 
-    def _checked(self, values: npt.ArrayLike) -> Floats:
+    def real(self, values: npt.ArrayLike) -> Floats:
+        """``values`` in the model's shape, which may still be the caller's own memory; raises as `of` does."""
         try:
             real = np.asarray(values, np.float32)
         except (ValueError, TypeError, OverflowError) as error:
@@ -116,6 +120,7 @@ def tempered(probabilities: Floats, temperature: float) -> Floats:
 
 def check_tensors(manifest: Manifest) -> None:
     """Raise `FormatError` where a manifest's tensors, labels and self-test do not fit together."""
+    check_features(manifest)
     source, target = InputTensor(manifest.input), OutputTensor(manifest.output)
     if len(manifest.labels) != math.prod(target.shape):
         raise FormatError(
@@ -124,6 +129,12 @@ def check_tensors(manifest: Manifest) -> None:
         )
     source.raw_rows(manifest.self_test.inputs, manifest.self_test.rows)
     target.raw_rows(manifest.self_test.outputs, manifest.self_test.rows)
+
+
+def check_features(manifest: Manifest) -> None:
+    """Raise `FormatError` where a manifest counts channels that its input does not have."""
+    if any(histogram.channel >= manifest.input.shape[-1] for histogram in manifest.histograms):
+        raise FormatError("the manifest counts channels that its input does not have", "the owner has to mend it")
 
 
 def _dtype(tensor: Tensor) -> np.dtype[np.generic]:

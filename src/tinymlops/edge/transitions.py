@@ -64,6 +64,7 @@ class Transition(StrEnum):
     HEALTH_ACKNOWLEDGED = "health acknowledged"
     OBSERVATION_APPENDED = "observation appended"
     OBSERVATIONS_DROPPED = "oldest observations dropped"
+    OBSERVATIONS_PURGED = "observations taken back"
     RECEIPT_APPENDED = "receipt appended"
     SPOOL_SENT = "spool sent"
     SPOOL_ACKNOWLEDGED = "spool acknowledged"
@@ -77,6 +78,13 @@ class Transition(StrEnum):
     USAGE_SENT = "use reported"
     USAGE_ACKNOWLEDGED = "use acknowledged"
     RECORDS_PRUNED = "records of use pruned"
+    CONSENT_SAVED = "consent saved"
+    CONSENT_QUEUED = "consent queued"
+    CONSENT_APPLIED = "consent applied"
+    COUNTS_SAVED = "counts of observations saved"
+    PRIVACY_SPENT = "privacy spent"
+    WINDOW_CLOSED = "window closed"
+    WINDOW_QUEUED = "window queued"
     STOPPED = "stopped"
 
 

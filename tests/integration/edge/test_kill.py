@@ -13,8 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.agent_scenario import Control, Play, check_reports, check_survival, prepare, settings
-from tests.support.devices import Recorder, SteppingClock
+from tests.support.agent_scenario import (
+    Control,
+    Play,
+    check_observations,
+    check_reports,
+    check_survival,
+    prepare,
+    settings,
+)
+from tests.support.devices import Recorder, TickingClock
 from tests.support.gateway_process import serving
 from tests.support.gateway_simulator import World
 from tests.support.metering import OF_METERS
@@ -59,7 +67,7 @@ def _whole_life(folder: Path) -> list[Transition]:
     """What one undisturbed life passes, in this process."""
     world = World()
     prepare(world)
-    clock, recorder = SteppingClock(world.now_s), Recorder()
+    clock, recorder = TickingClock(world.now_s), Recorder()
 
     def make(trial_s: float) -> Agent:
         state = Folder(folder / "state", durable=False)
@@ -103,6 +111,7 @@ def _judge(world: World, job: tuple[Transition, int], life: tuple[str, str], fol
         complaints.append(error.read_text() if error.exists() else f"ended with {codes}")
     else:
         check_reports(world, device)
+        check_observations(world, device, folder / f"{transition.name}-{repetition}" / "state")
         complaints += _twice(world, transition, device)
     return [f"{transition.name} {repetition}: {complaint}" for complaint in complaints]
 

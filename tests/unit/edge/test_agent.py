@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.support.agent_scenario import Control, Play, check_reports, check_survival, prepare
+from tests.support.agent_scenario import Control, Play, check_observations, check_reports, check_survival, prepare
 from tests.support.agent_scenario import settings as play_settings
-from tests.support.devices import Crash, Recorder, SteppingClock, enrolled_agent, make_agent
+from tests.support.devices import Crash, Recorder, SteppingClock, TickingClock, enrolled_agent, make_agent
 from tests.support.gateway_simulator import PROFILE, WORKLOAD, World, body, manifest_of, problem, tiny_model
 from tests.support.metering import OF_METERS
 from tinymlops.edge.agent import Agent
@@ -44,7 +44,7 @@ def test_a_whole_life_passes_every_transition(tmp_path: Path) -> None:
     """What tests/integration/edge/test_kill.py kills at; here in one process, undisturbed."""
     world = World()
     prepare(world)
-    clock, recorder = SteppingClock(world.now_s), Recorder()
+    clock, recorder = TickingClock(world.now_s), Recorder()
 
     def make(trial_s: float) -> Agent:
         folder = Folder(tmp_path / "state", durable=False)
@@ -53,6 +53,7 @@ def test_a_whole_life_passes_every_transition(tmp_path: Path) -> None:
     Play(make, Control(world).enter, world.new_code(), tmp_path).run()
     assert set(recorder.seen) == set(Transition) - OF_METERS
     check_reports(world, next(iter(world.devices)))
+    check_observations(world, next(iter(world.devices)), tmp_path / "state")
     assert check_survival(tmp_path, make, had_model=True) == 7
 
 

@@ -90,7 +90,7 @@ def test_prediction_names_the_class_and_its_source() -> None:
     assert answer.label == manifest.labels[int(np.argmax(answer.confidences))]
     assert (answer.version, answer.recipe) == (4, "int8")
     assert 0 < answer.latency_us < 1e6
-    plain = ReadyVariant(replace(manifest, classifies=False), litert.load(model))
+    plain = ReadyVariant(replace(manifest, classifies=False, output_features=()), litert.load(model))
     assert plain.answer(plain.quantized(np.ones(16)), 0).label == ""
 
 

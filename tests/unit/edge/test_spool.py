@@ -94,3 +94,41 @@ def test_a_torn_end_is_cut_off(tmp_path_factory: pytest.TempPathFactory, cut: in
     assert held == list(range(1, len(held) + 1))
     number = again.append(Kind.RECEIPT, "r", b"more")
     assert [record.sequence for record in again.waiting(99)] == [*held, number]
+
+
+def test_what_is_taken_back_is_gone_from_the_disk_and_its_numbers_are_not_given_out_again(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path)
+    for place in range(6):
+        spool.append(Kind.OBSERVATION, "window" if place % 2 else "sample", bytes([place]) * 100)
+    spool.append(Kind.RECEIPT, "window", b"r")
+    spool.append(Kind.OBSERVATION, "window", b"last")
+
+    assert spool.purge(lambda record: record.kind == "window") == 4
+    assert spool.purge(lambda record: record.kind == "window") == 0
+
+    again = spool_in(tmp_path)
+    assert [(one.sequence, one.kind) for one in again.waiting(9)] == [
+        (1, "sample"), (3, "sample"), (5, "sample"), (7, "window"),
+    ]  # fmt: skip
+    assert not any(b"\x01" * 100 in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert again.append(Kind.OBSERVATION, "window", b"new") == 9
+    assert again.holds(b"new")
+    assert not again.holds(b"last")
+
+
+def test_an_empty_spool_after_a_purge_goes_on_counting(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path)
+    spool.append(Kind.OBSERVATION, "window", b"x")
+    spool.purge(lambda _: True)
+
+    assert spool_in(tmp_path).append(Kind.OBSERVATION, "window", b"x") == 2
+
+
+def test_what_may_not_leave_holds_up_what_is_behind_it(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path)
+    for kind in (Kind.RECEIPT, Kind.RECEIPT, Kind.OBSERVATION, Kind.RECEIPT):
+        spool.append(kind, "k", b"x")
+
+    assert [one.sequence for one in spool.waiting(9, kinds=[Kind.RECEIPT])] == [1, 2]
+    spool.purge(lambda _: True)
+    assert [one.sequence for one in spool.waiting(9, kinds=[Kind.RECEIPT])] == [1, 2, 4]
