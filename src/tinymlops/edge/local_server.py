@@ -26,7 +26,7 @@ _MOST_AT_ONCE = 16
 _SILENCE_S = 10.0
 _RAW = "application/octet-stream"
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1", ""})
-_PREDICT = ("/v1/models/", "/predict")
+_MODELS, _PREDICT, _FEEDBACK, _CONSENT = "/v1/models/", "/predict", "/feedback", "/v1/consent"
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +41,18 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     preference: float | None = None
 
 
+class Feedback(msgspec.Struct, frozen=True, kw_only=True):
+    """What was really right for an earlier answer.
+
+    Attributes:
+        id: Of the answer.
+        truth: A label or its index; or output values, or the only one.
+    """
+
+    id: int
+    truth: str | int | float | list[float]
+
+
 class LocalServer:
     """Answers on one address.
 
@@ -48,15 +60,18 @@ class LocalServer:
         address: ``127.0.0.1:8701``, port 0 for a free one, or ``unix:/path``.
         models: That answer.
         status: Says how the agent is; becomes JSON.
+        look: Follows consents that were written; how many records were taken back.
 
     Raises:
         UsageError: The address is none, or not of this machine alone.
         StorageError: It can't be listened on.
     """
 
-    def __init__(self, address: str, models: Models, status: Callable[[], object]) -> None:
+    def __init__(
+        self, address: str, models: Models, status: Callable[[], object], look: Callable[[], int] = lambda: 0
+    ) -> None:
         self._unix = Path(address.removeprefix("unix:")) if address.startswith("unix:") else None
-        handler = _handler(models, status)
+        handler = _handler(models, status, look)
         try:
             self._server = _unix_server(self._unix, handler) if self._unix else _tcp_server(address, handler)
         except OSError as error:
@@ -140,13 +155,15 @@ def _unix_server(path: Path, handler: type[BaseHTTPRequestHandler]) -> _Server:
     return server
 
 
-def _handler(models: Models, status: Callable[[], object]) -> type[BaseHTTPRequestHandler]:
-    return type("Handler", (_Handler,), {"models": models, "status_of": staticmethod(status)})
+def _handler(models: Models, status: Callable[[], object], look: Callable[[], int]) -> type[BaseHTTPRequestHandler]:
+    parts = {"models": models, "status_of": staticmethod(status), "look": staticmethod(look)}
+    return type("Handler", (_Handler,), parts)
 
 
 class _Handler(BaseHTTPRequestHandler):
     models: Models
     status_of: Callable[[], object]
+    look: Callable[[], int]
     protocol_version = "HTTP/1.1"
     default_request_version = "HTTP/1.1"
     server_version = f"tinymlops-agent/{__version__}"
@@ -166,14 +183,20 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.NOT_FOUND, "there is no such page", "ask for /v1/status or /healthz")
 
     def do_POST(self) -> None:
-        """A prediction."""
+        """A prediction, its truth, or a consent that was written."""
         path = urlsplit(self.path).path
-        if not (path.startswith(_PREDICT[0]) and path.endswith(_PREDICT[1])):
+        name, slash, verb = path.removeprefix(_MODELS).rpartition("/")
+        answer = {_PREDICT: self._predicted, _FEEDBACK: self._learnt}.get(slash + verb)
+        if path != _CONSENT and (answer is None or not path.startswith(_MODELS)):
             self._refuse(HTTPStatus.NOT_FOUND, "there is no such page", "post to /v1/models/WORKLOAD/predict")
             return
         body = self._body()
-        if body is not None:
-            self._predict(unquote(path.removeprefix(_PREDICT[0]).removesuffix(_PREDICT[1])), body)
+        if body is None:
+            return
+        if answer is None or path == _CONSENT:
+            self._told(lambda: {"taken_back": self.look()})
+        else:
+            self._told(lambda: answer(unquote(name), body))
 
     def parse_request(self) -> bool:
         """Read the head; a page in a browser that gave its own name our address gets nothing."""
@@ -186,10 +209,21 @@ class _Handler(BaseHTTPRequestHandler):
             return False
         return True
 
-    def _predict(self, workload: str, body: bytes) -> None:
+    def _predicted(self, workload: str, body: bytes) -> object:
+        values, preference = self._question(body)
+        return self.models[workload].predict(values, preference)
+
+    def _learnt(self, workload: str, body: bytes) -> object:
         try:
-            values, preference = self._question(body)
-            self._answer(HTTPStatus.OK, self.models[workload].predict(values, preference))
+            told = msgspec.json.decode(body, type=Feedback)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise FormatError(f"the body is no feedback ({error})", 'send {"id": 1, "truth": "label"}') from error
+        return {"counted": self.models[workload].feedback(told.id, told.truth)}
+
+    def _told(self, work: Callable[[], object]) -> None:
+        """Answer with what ``work`` gives, or with what is wrong."""
+        try:
+            self._answer(HTTPStatus.OK, work())
         except (UsageError, FormatError) as error:
             self._refuse(HTTPStatus.BAD_REQUEST, error.cause, error.next_step)
         except NoModelError as error:

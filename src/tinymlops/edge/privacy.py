@@ -91,14 +91,13 @@ class Ledger:
 
 
 def balance_in(folder: Folder, now_s: float) -> Balance | None:
-    """How the ledger in an agent's folder stands; reads only. None before the first window.
-
-    Raises:
-        FormatError: It is damaged.
-    """
+    """How the ledger in an agent's folder stands; reads only. None before the first window, and where it is damaged."""
     content = folder.read(FILE)
     if content is None:
         return None
-    book = decode(content, _Book, what="the privacy ledger")
+    try:
+        book = decode(content, _Book, what="the privacy ledger")
+    except FormatError:
+        return None
     recent = sum(one.micro_epsilon for one in book.spent if one.at_s > now_s - PERIOD_S)
     return Balance(spent=recent / MICRO, budget=book.budget / MICRO)

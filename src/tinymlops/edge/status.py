@@ -10,8 +10,10 @@ from msgspec import Meta
 from tinymlops import __version__
 from tinymlops.edge import enrolment, journal
 from tinymlops.edge.assignments import Assignments
+from tinymlops.edge.consent import Consents
 from tinymlops.edge.counters import Counters
 from tinymlops.edge.metering import Left, left_in
+from tinymlops.edge.privacy import Balance, balance_in
 from tinymlops.edge.seams import SystemClock
 from tinymlops.edge.serving import release_key
 from tinymlops.edge.slots import MODELS, Slots, WorkloadState
@@ -21,6 +23,7 @@ from tinymlops.edge.transitions import ignore
 from tinymlops.edge.trusted_clock import TrustedClock
 from tinymlops.wire.identity import DeviceKeys
 from tinymlops.wire.messages import Count
+from tinymlops.wire.observations import Purpose
 
 _LINES = 10
 
@@ -53,6 +56,22 @@ class WorkloadStatus(msgspec.Struct, frozen=True, kw_only=True):
     failed_reason: str = ""
 
 
+class ConsentStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What the person at the device agreed to.
+
+    Attributes:
+        subject: Pseudonym of the person, household or site.
+        number: Of the consent; 0 before the first.
+        purposes: That hold now.
+        until_s: When they end by themselves.
+    """
+
+    subject: str = ""
+    number: Count = 0
+    purposes: tuple[Purpose, ...] = ()
+    until_s: Count = 0
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """How an agent is.
 
@@ -67,6 +86,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         dropped_observations: Lost to the quota.
         used_bytes: Of the state folder.
         vouchers: That pay for metered models, and what is left.
+        consent: What the person agreed to.
+        privacy: What was given away in thirty days, or None before the first window; also where the ledger is damaged,
+            until the agent has put it right.
         journal: The last transitions.
     """
 
@@ -80,6 +102,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     dropped_observations: Count = 0
     used_bytes: Count = 0
     vouchers: tuple[Left, ...] = ()
+    consent: ConsentStatus = ConsentStatus()
+    privacy: Balance | None = None
     journal: Annotated[tuple[str, ...], Meta(max_length=_LINES)] = ()
 
 
@@ -106,6 +130,7 @@ def status_of(folder: Folder) -> Status:
     offers = {offer.workload: offer.version for offer in current.offers} if current else {}
     names = sorted({*folder.names(MODELS), *offers})
     counters = Counters(folder, SystemClock().monotonic, ignore)
+    now_s = TrustedClock(SystemClock(), folder, ignore).now()
     return msgspec.structs.replace(
         facts,
         device_id=keys.device_id,
@@ -113,8 +138,21 @@ def status_of(folder: Folder) -> Status:
         profile=known.profile if known else "",
         assignment=current.counter if current else 0,
         workloads=tuple(_workload(Slots(folder, name, keys), offers.get(name), counters) for name in names),
-        vouchers=left_in(folder, TrustedClock(SystemClock(), folder, ignore).now()),
+        vouchers=left_in(folder, now_s),
+        consent=_consent(Consents(folder, keys, lambda: now_s, ignore)),
+        privacy=balance_in(folder, now_s),
     )
+
+
+def _consent(consents: Consents) -> ConsentStatus:
+    newest = consents.newest()
+    if newest is None:
+        return ConsentStatus(number=consents.newest_number())
+    standing = consents.standing(newest.number)
+    return ConsentStatus(
+        subject=newest.subject, number=newest.number, until_s=newest.until_s,
+        purposes=tuple(one for one in Purpose if one in standing),
+    )  # fmt: skip
 
 
 def _workload(slots: Slots, offered: int | None, counters: Counters) -> WorkloadStatus:
