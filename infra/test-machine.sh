@@ -1,12 +1,13 @@
 #!/bin/sh
 # What the full tests need besides Python packages: a container engine, a browser, a data set, PostgreSQL, systemd's
-# checker, a software TPM, and the compilers that exported C is tried with. (Devices are measured with those of their own image.)
+# checker, a software TPM, an MQTT broker, and the compilers that exported C is tried with. (Devices are measured with those of their own image.)
 set -eu
 
 missing=""
 [ -x /usr/bin/chromium ] || missing="$missing chromium"
 [ -d /usr/share/datasets/fashion-mnist ] || missing="$missing dataset-fashion-mnist"
 command -v systemd-analyze >/dev/null || missing="$missing systemd"
+command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
 command -v swtpm >/dev/null || missing="$missing swtpm"
 [ -f /usr/include/tss2/tss2_esys.h ] || missing="$missing libtss2-dev pkg-config"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"

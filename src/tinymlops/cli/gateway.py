@@ -104,7 +104,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     from tinymlops.gateway.settings import operator_token
     from tinymlops.store import open_store, probe
 
-    host, port = _address(listen)
+    host, port = listening_address(listen)
     listening = Listening(host=host, port=port, tls_cert=tls_cert, tls_key=tls_key, trusted_proxies=proxies)
     settings = GatewaySettings(
         operator_token_sha256=operator_token(operator_token_file),
@@ -195,7 +195,12 @@ def _webhooks(file: Path | None, workloads: tuple[str, ...], prefect_api: str | 
     )
 
 
-def _address(text: str) -> tuple[str, int]:
+def listening_address(text: str) -> tuple[str, int]:
+    """Host and port of ``text``.
+
+    Raises:
+        UsageError: It is no such address.
+    """
     from tinymlops.errors import UsageError
 
     host, _, port = text.rpartition(":")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tinymlops.cli.bridge import bridge
+
 if TYPE_CHECKING:
     from tinymlops.telemetry.values import Loaded
 
@@ -48,6 +50,9 @@ def compact(days: float) -> None:
 
     deleted = run_flow("compact", verbose=False, retention_days=days)
     click.echo(f"{deleted} files of old versions were deleted.")
+
+
+telemetry.add_command(bridge)
 
 
 def _print(loaded: Loaded) -> None:

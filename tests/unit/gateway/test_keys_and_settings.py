@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from fastapi.openapi.utils import get_openapi
 
 from tests.unit.gateway.rig import Rig
-from tinymlops.cli.gateway import _address
+from tinymlops.cli.gateway import listening_address
 from tinymlops.errors import FormatError, SetupError, StorageError, UsageError
 from tinymlops.gateway import GatewayKey, Listening
 from tinymlops.gateway.observing import configure_logging
@@ -91,13 +91,13 @@ def test_the_operators_token_comes_from_a_private_file_or_the_environment(
     [("127.0.0.1:8700", ("127.0.0.1", 8700)), ("[::]:1", ("::", 1)), ("host.example:65535", ("host.example", 65535))],
 )
 def test_addresses_to_listen_on(text: str, expected: tuple[str, int]) -> None:
-    assert _address(text) == expected
+    assert listening_address(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "8700", ":8700", "host:", "host:x", "host:65536", "host:²"])
 def test_addresses_that_are_none(text: str) -> None:
     with pytest.raises(UsageError, match="no address"):
-        _address(text)
+        listening_address(text)
 
 
 def test_an_address_is_shown_as_a_url() -> None:
