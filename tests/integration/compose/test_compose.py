@@ -20,7 +20,7 @@ from tinymlops.project import state_folder
 
 ROOT = Path(__file__).parents[3]
 HEALTHY_S = 180.0
-SERVERS = {"postgresql", "s3", "prefect", "mlflow", "gateway", "worker", "broker"}
+SERVERS = {"postgresql", "s3", "prefect", "mlflow", "gateway", "worker", "broker", "bridge"}
 pytestmark = [pytest.mark.docker, pytest.mark.compose]
 
 CHECK = ("run", "--rm", "--no-TTY", "--no-deps", "owner", "tinymlops", "keys", "check")
