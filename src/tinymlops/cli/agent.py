@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -12,18 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tinymlops.cli.agent_consent import consent, consent_lines
+from tinymlops.cli.agent_options import (
+    LISTEN_FILE,
+    ca_option,
+    made_agent,
+    running_at,
+    said,
+    settings_of,
+    settings_options,
+    state_folder,
+    state_option,
+)
+
 if TYPE_CHECKING:
-    from tinymlops.edge.agent import Agent
     from tinymlops.edge.cycle import Cycle
     from tinymlops.edge.http_transport import HttpTransport
     from tinymlops.edge.metering import Left
     from tinymlops.edge.monotonic import MonotonicCounter
-    from tinymlops.edge.settings import AgentSettings
     from tinymlops.edge.status import Status
-    from tinymlops.edge.storage import Folder
 
-STATE_VARIABLE = "TINYMLOPS_AGENT_STATE"
-_LISTEN_FILE = "listen"
 _MIB = 1024 * 1024
 
 
@@ -32,45 +39,15 @@ def agent() -> None:
     """Run models on this device, and keep them up to date. Needs the base install alone."""
 
 
-def _state_option(command: Any) -> Any:
-    words = f"Folder that the agent owns.  [default: {STATE_VARIABLE}, systemd's, else ~/.local/state/tinymlops-agent]"
-    return click.option("--state", type=click.Path(path_type=Path, file_okay=False), help=words)(command)
-
-
-def _ca_option(command: Any) -> Any:
-    words = "Certificates to trust instead of the system's, in PEM."
-    return click.option("--ca", type=click.Path(path_type=Path, dir_okay=False), help=words)(command)
-
-
-def _settings_options(command: Any) -> Any:
-    for option in (
-        click.option("--quota-mib", default=512, show_default=True, help="Disk that the agent may use."),
-        click.option(
-            "--network",
-            type=click.Choice(["unmetered", "metered", "offline"]),
-            default="unmetered",
-            show_default=True,
-            help="What a download costs here.",
-        ),
-        click.option(
-            "--preference",
-            type=click.FloatRange(0, 1),
-            default=0.5,
-            show_default=True,
-            help="Speed (0) or accuracy (1).",
-        ),
-        click.option("--trial", "trial_s", default=10.0, show_default=True, help="Seconds a new release is on trial."),
-    ):
-        command = option(command)
-    return command
+agent.add_command(consent)
 
 
 @agent.command()
 @click.argument("code")
 @click.option("--gateway", required=True, help="Its address, for example https://gateway.example.")
 @click.option("--profile", required=True, help="Kind of device: the name of its profile.")
-@_state_option
-@_ca_option
+@state_option
+@ca_option
 def enrol(code: str, gateway: str, profile: str, state: Path | None, ca: Path | None) -> None:
     """Let this device in with a one-time CODE, or - to read it from standard input. Safe to repeat."""
     from tinymlops.edge.agent import Agent
@@ -87,9 +64,9 @@ def enrol(code: str, gateway: str, profile: str, state: Path | None, ca: Path | 
 
 
 @agent.command()
-@_state_option
-@_ca_option
-@_settings_options
+@state_option
+@ca_option
+@settings_options
 @click.option("--listen", default="127.0.0.1:8701", show_default=True, help="HOST:PORT, unix:/path, or none.")
 @click.option("--lock-memory", is_flag=True, help="Keep models out of swap, where the system allows it.")
 @click.option("--tpm", metavar="TCTI", help="Count checkpoints of metered use in this TPM 2.0: device:/dev/tpmrm0.")
@@ -101,34 +78,38 @@ def run(state: Path | None, ca: Path | None, listen: str, lock_memory: bool, tpm
 
     harden(lock_memory=lock_memory)
     stop = threading.Event()
-    folder, this, transport = _agent(state, ca, _settings(**options), observer=_say, counter=_counter(tpm))
+    folder, this, transport = made_agent(state, ca, settings_of(**options), observer=said, counter=_counter(tpm))
     _stop_on_signals(stop, transport)
     with folder.locked():
         this.open()
-        server = None if listen == "none" else LocalServer(listen, this.models, lambda: status_of(folder))
+        server = (
+            None
+            if listen == "none"
+            else LocalServer(listen, this.models, lambda: status_of(folder), this.observing.look)
+        )
         try:
             if server is not None:
                 server.start()
-                folder.write(_LISTEN_FILE, server.address.encode())
+                folder.write(LISTEN_FILE, server.address.encode())
                 click.echo(f"tinymlops: answering on {server.address}", err=True)
             this.run(stop, _complain)
         finally:
             if server is not None:
                 server.stop()
-                folder.remove(_LISTEN_FILE)
+                folder.remove(LISTEN_FILE)
 
 
 @agent.command()
-@_state_option
-@_ca_option
-@_settings_options
+@state_option
+@ca_option
+@settings_options
 def once(state: Path | None, ca: Path | None, **options: Any) -> None:
     """One round: update, report, send what waits; then say how things are."""
     from tinymlops.edge.hardening import harden
     from tinymlops.edge.status import status_of
 
     harden()
-    folder, this, _ = _agent(state, ca, _settings(**options), observer=_say)
+    folder, this, _ = made_agent(state, ca, settings_of(**options), observer=said)
     with folder.locked():
         this.open()
         try:
@@ -139,7 +120,7 @@ def once(state: Path | None, ca: Path | None, **options: Any) -> None:
 
 
 @agent.command()
-@_state_option
+@state_option
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def status(state: Path | None, as_json: bool) -> None:
     """Say what is installed, how it does, and what happened last; also while the agent runs."""
@@ -155,7 +136,7 @@ def status(state: Path | None, as_json: bool) -> None:
 @agent.command()
 @click.argument("workload")
 @click.argument("inputs", type=click.File("rb"), default="-")
-@_state_option
+@state_option
 @click.option("--preference", type=click.FloatRange(0, 1), help="Speed (0) or accuracy (1).")
 def predict(workload: str, inputs: Any, state: Path | None, preference: float | None) -> None:
     """Answer one window: INPUTS is a file with a JSON list of numbers, or - for standard input."""
@@ -169,20 +150,48 @@ def predict(workload: str, inputs: Any, state: Path | None, preference: float | 
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the input is no JSON list ({error})", "give numbers like [0.1, 0.2]") from error
     folder = Folder(state or state_folder())
-    address = folder.read(_LISTEN_FILE) if folder.in_use() else None
+    address = running_at(folder)
     if address is not None:
-        answer = _ask_running(address.decode(), workload, values, preference)
+        answer = _ask_running(address, workload, values, preference)
     else:
         with folder.locked():
-            this = _agent(state, None, _settings())[1].open()
+            this = made_agent(state, None, settings_of())[1].open()
             answer = msgspec.json.encode(this.models[workload].predict(values, preference))
             this.close()
     click.echo(msgspec.json.format(answer).decode())
 
 
 @agent.command()
+@click.argument("workload")
+@click.argument("number", type=click.IntRange(min=0))
+@click.argument("truth")
+@state_option
+def feedback(workload: str, number: int, truth: str, state: Path | None) -> None:
+    """Tell what was really right for an answer: NUMBER is its id, TRUTH a label or its index, or output values in JSON.
+
+    The agent that gave the answer has to run still.
+    """
+    import msgspec
+
+    from tinymlops.edge.storage import Folder
+    from tinymlops.errors import RefusedError
+
+    address = running_at(Folder(state or state_folder()))
+    if address is None:
+        raise RefusedError("no agent runs here that remembers the answer", "start it with `tinymlops agent run`")
+    try:
+        told = msgspec.json.decode(truth)
+    except msgspec.DecodeError:
+        told = truth
+    answer = _post(address, f"/v1/models/{workload}/feedback", msgspec.json.encode({"id": number, "truth": told}))
+    counted = msgspec.json.decode(answer, type=dict[str, bool])["counted"]
+    not_counted = "Not counted: the answer is not remembered, was told of before, or nobody agreed to that here."
+    click.echo("Counted." if counted else not_counted)
+
+
+@agent.command()
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@_state_option
+@state_option
 def receipts(out: Path, state: Path | None) -> None:
     """Copy the gateway's signed receipts for metered queries into the folder OUT.
 
@@ -196,40 +205,6 @@ def receipts(out: Path, state: Path | None) -> None:
     for message in found:
         write_atomic(out / f"{sha256(message)[:32]}.receipt", message)
     click.echo(f"{len(found)} receipts are in {out}.")
-
-
-def state_folder() -> Path:
-    """Where the agent keeps its state, unless it is told otherwise."""
-    chosen = os.environ.get(STATE_VARIABLE) or os.environ.get("STATE_DIRECTORY")
-    return Path(chosen) if chosen else Path.home() / ".local" / "state" / "tinymlops-agent"
-
-
-def _settings(
-    quota_mib: int = 512, network: str = "unmetered", preference: float = 0.5, trial_s: float = 10.0
-) -> AgentSettings:
-    from tinymlops.edge.settings import AgentSettings
-    from tinymlops.wire.device_state import Network
-
-    return AgentSettings(quota_bytes=quota_mib * _MIB, network=Network(network), preference=preference, trial_s=trial_s)
-
-
-def _agent(
-    state: Path | None, ca: Path | None, settings: AgentSettings, **seams: Any
-) -> tuple[Folder, Agent, HttpTransport]:
-    from tinymlops.edge import enrolment
-    from tinymlops.edge.agent import Agent
-    from tinymlops.edge.http_transport import HttpTransport
-    from tinymlops.edge.storage import Folder
-    from tinymlops.errors import RefusedError
-
-    folder = Folder(state or state_folder(), quota_bytes=settings.quota_bytes)
-    known = enrolment.enrolled(folder)
-    if known is None:
-        raise RefusedError(
-            f"{folder.root} holds no enrolled device", "run `tinymlops agent enrol CODE --gateway URL` first"
-        )
-    transport = HttpTransport(known.gateway, ca)
-    return folder, Agent(folder, transport, settings=settings, **seams), transport
 
 
 def _counter(tpm: str | None) -> MonotonicCounter | None:
@@ -253,13 +228,6 @@ def _stop_on_signals(stop: threading.Event, transport: HttpTransport) -> None:
         signal.signal(number, ended)
 
 
-def _say(transition: Any, about: str) -> None:
-    from tinymlops.edge.journal import is_news
-
-    if is_news(transition):
-        click.echo(f"tinymlops: {transition}: {about}", err=True)
-
-
 def _complain(done: Cycle) -> None:
     if done.error is not None:
         click.echo(f"tinymlops: {done.error} Next try in {done.delay_s:.0f} s.", err=True)
@@ -269,15 +237,21 @@ def _ask_running(address: str, workload: str, values: list[Any], preference: flo
     """Ask the agent that runs: it holds the models and counts the queries."""
     import msgspec
 
-    from tinymlops.edge.local_client import post
     from tinymlops.edge.local_server import Question
+
+    body = msgspec.json.encode(Question(inputs=values, preference=preference))
+    return _post(address, f"/v1/models/{workload}/predict", body)
+
+
+def _post(address: str, path: str, body: bytes) -> bytes:
+    """The good answer of the agent that runs; what it has against the question, as an error."""
+    from tinymlops.edge.local_client import post
     from tinymlops.errors import QuotaError, UsageError
     from tinymlops.wire.encoding import decode
     from tinymlops.wire.messages import Problem
 
-    body = msgspec.json.encode(Question(inputs=values, preference=preference))
-    status, answer = post(address, f"/v1/models/{workload}/predict", body)
-    if status != 200:
+    status, answer = post(address, path, body)
+    if status != HTTPStatus.OK:
         problem = decode(answer, Problem)
         if status == HTTPStatus.PAYMENT_REQUIRED:
             raise QuotaError(problem.error, problem.next_step)
@@ -306,7 +280,8 @@ def _table(facts: Status) -> str:
             f"{facts.dropped_observations} observations dropped"
         ),
     )
-    return "\n".join((*head, "", *lines, "", *map(_voucher_line, facts.vouchers), *facts.journal))
+    vouchers = map(_voucher_line, facts.vouchers)
+    return "\n".join((*head, "", *lines, "", *vouchers, *consent_lines(facts), *facts.journal))
 
 
 def _voucher_line(one: Left) -> str:
