@@ -16,12 +16,13 @@ RECOVER = "recover"
 """Tag of runs that may be begun again: every step of theirs may be done twice."""
 MOST_RUNS = 3
 """How often a run is begun at most, the first time included."""
-NEVER_BEGAN = timedelta(seconds=90)
-"""Twice what a worker on a busy machine takes from a run to its first line. One that takes longer, as while an image is
-pulled, is offered again in vain: what runs twice at once here waits for its lease, or does the same once more."""
-SILENT = timedelta(seconds=150)
-"""More than the automation waits that knows every heartbeat: it comes first."""
-LOOK_AGAIN_S = 45.0
+NEVER_BEGAN = timedelta(seconds=30)
+"""With `LOOK_AGAIN_S`, twice what a worker on a busy machine takes from a run to its first line. One that takes longer,
+as while an image is pulled, is offered again in vain: what runs twice at once here waits for its lease, or does the
+same once more."""
+SILENT = timedelta(seconds=90)
+"""With `LOOK_AGAIN_S`, more than the automation waits that knows every heartbeat: it comes first."""
+LOOK_AGAIN_S = 60.0
 """Longer than from one heartbeat to the next: after a server was away, runs are heard again before they are judged."""
 _PREFIX = "prefect.flow-run."
 _MOST = 200

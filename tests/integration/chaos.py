@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from tests.integration.deployments.served import ROOT, Served
+from tests.integration.deployments.served import ROOT, Served, moment
 from tests.integration.retraining.site import WORKLOAD
 from tests.integration.retraining.site import Site as Owner
 from tests.support.observations import Teller, consent, window
@@ -32,6 +32,8 @@ from tinymlops.wire.request_signing import Request, sign
 
 VICTIMS = ("worker", "gateway", "prefect")
 CYCLE_S = 900.0
+RECOVERY_S = 400.0
+"""A sweep that was killed keeps its slot for 90 s; the next comes, and looks twice at what is silent for 150 s."""
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 _COMMANDS = {
     "worker": "prefect worker start",
@@ -50,6 +52,15 @@ class Told:
     sent: int = 0
 
 
+@dataclass(frozen=True)
+class Kill:
+    """One SIGKILL: who, how long after its cycle's begin, and what the two runs were doing just before."""
+
+    victim: str
+    after_s: float
+    states: str
+
+
 @dataclass
 class Chaos:
     """The site, its killer and its devices.
@@ -58,13 +69,14 @@ class Chaos:
         owner: Keys, releases, samples.
         site: What is served.
         seed: Of who is killed when.
-        killed: Who was killed, in order.
+        kills: In order.
+        took_s: How long each cycle took.
     """
 
     owner: Owner
     site: Served
     seed: int
-    killed: list[str] = field(default_factory=list)
+    kills: list[Kill] = field(default_factory=list)
     took_s: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -76,26 +88,36 @@ class Chaos:
         for thread in self.threads:
             thread.start()
 
-    def cycle(self, number: int, kills: int, *, span_s: float = 40.0) -> None:
-        """Move the world, look, retrain, and kill ``kills`` times meanwhile; then wait for the end of it."""
+    def cycle(self, number: int, kills: int, *, span_s: float = 50.0, begun: bool = False) -> None:
+        """Move the world, look, retrain, and kill ``kills`` times meanwhile; then wait for the end of it.
+
+        Kills come at random moments from the runs' submission on, one in each ``kills``-th part of ``span_s``; with
+        ``begun``, from the moment on that both have begun.
+        """
         began_s = time.monotonic()
         self.owner.samples(world=number, each=100, seed=100 + number)
         key = f"chaos-{number}"
-        self._start("monitor/monitor", f"look-{number}", {"workload": WORKLOAD, "days": 1})
-        self._start("retrain/retrain", key, {"workload": WORKLOAD, "key": key, "why": "chaos", "fewest": 50})
-        # A run that a worker took and never began is offered again after ten minutes only: that is another wait
-        self.site.until(lambda: self._have_begun({"look": f"look-{number}", "retraining": key}), CYCLE_S)
-        victims = [*VICTIMS, *VICTIMS]
-        self.random.shuffle(victims)
-        for victim in victims[:kills]:
-            time.sleep(self.random.uniform(0, 2 * span_s / kills))
-            self.kill(victim)
+        runs = (
+            self._start("monitor/monitor", f"look-{number}", {"workload": WORKLOAD, "days": 1}),
+            self._start("retrain/retrain", key, {"workload": WORKLOAD, "key": key, "why": "chaos", "fewest": 50}),
+        )
+        if begun:
+            self.site.until(
+                lambda: all(self.site.api("GET", f"/flow_runs/{run}")["start_time"] for run in runs), CYCLE_S
+            )
+        submitted_s = time.monotonic()
+        victims = (VICTIMS * -(-kills // len(VICTIMS)))[:kills]
+        for place, victim in enumerate(self.random.sample(victims, kills)):
+            at_s = span_s / kills * (place + self.random.random())
+            time.sleep(max(0.0, submitted_s + at_s - time.monotonic()))
+            states = ", ".join(self.site.api("GET", f"/flow_runs/{run}")["state_name"] for run in runs)
+            self.kill(victim, time.monotonic() - submitted_s, states)
         self.site.until(lambda: any(one.key == key for one in self.owner.records), CYCLE_S)
         self._turn_back()
         self.site.until(lambda: not self.unfinished(), CYCLE_S)
         self.took_s.append(time.monotonic() - began_s)
 
-    def kill(self, victim: str) -> None:
+    def kill(self, victim: str, after_s: float, states: str) -> None:
         """SIGKILL; with a worker, every other time also what it runs, as when a machine goes dark."""
         names = [victim, "engine"] if victim == "worker" and self.random.random() < 0.5 else [victim]
         for name in names:
@@ -103,17 +125,26 @@ class Chaos:
                 if _COMMANDS[name] in command and "supervised" not in command:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(process, signal.SIGKILL)
-        self.killed.append("worker and its runs" if len(names) > 1 else victim)
+        self.kills.append(Kill("worker and its runs" if len(names) > 1 else victim, after_s, states))
 
     def unfinished(self) -> list[str]:
-        """Runs of this loop that have begun and not ended."""
-        runs = self.site.api("POST", "/flow_runs/filter", {"limit": 200, "sort": "START_TIME_DESC"})
+        """Runs of this loop that a worker has taken and that have not ended, and asked ones that nobody took yet."""
+        runs = self.site.api("POST", "/flow_runs/filter", {"limit": 200, "sort": "EXPECTED_START_TIME_DESC"})
         ours = ("monitor", "retrain", "rollout")
         known = {one["id"]: one["name"] for one in self.site.api("POST", "/flows/filter", {})}
         return [
             f"{known[run['flow_id']]} {run['state_name']}"
             for run in runs
-            if known.get(run["flow_id"]) in ours and run["start_time"] and run["state_type"] not in FINAL
+            if known.get(run["flow_id"]) in ours and not run["auto_scheduled"] and run["state_type"] not in FINAL
+        ]
+
+    def stuck(self) -> list[str]:
+        """Runs of any flow that somebody has taken, and that have been in one state for longer than recovery takes."""
+        asked = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}, "limit": 200}
+        return [
+            f"{run['name']} {run['state_name']}"
+            for run in self.site.api("POST", "/flow_runs/filter", asked)
+            if time.time() - moment(run["state"]["timestamp"]) > RECOVERY_S
         ]
 
     def lost(self) -> dict[str, tuple[int, int]]:
@@ -123,6 +154,7 @@ class Chaos:
             thread.join(30)
         loaded = self.owner.run("telemetry", "load")
         assert loaded.returncode == 0, loaded.stderr
+        assert "refused" not in loaded.stdout, loaded.stdout
         rows = self.owner.premises.tables().scan("windows").select("device_id", "sequence").collect()
         found: dict[str, list[int]] = {one.device.id: [] for one in self.told}
         for device_id, sequence in rows.iter_rows():
@@ -135,15 +167,10 @@ class Chaos:
             if sorted(sequence for sequence in found[one] if sequence <= (wanted[one] or [0])[-1]) != wanted[one]
         }
 
-    def _start(self, deployment: str, key: str, parameters: dict[str, object]) -> None:
+    def _start(self, deployment: str, key: str, parameters: dict[str, object]) -> str:
         found = self.site.api("GET", f"/deployments/name/{deployment}")
         asked = {"parameters": parameters, "idempotency_key": key}
-        self.site.api("POST", f"/deployments/{found['id']}/create_flow_run", asked)
-
-    def _have_begun(self, keys: dict[str, str]) -> bool:
-        asked = {"flow_runs": {"idempotency_key": {"any_": list(keys.values())}}}
-        found = self.site.api("POST", "/flow_runs/filter", asked)
-        return len(found) == len(keys) and all(run["start_time"] for run in found)
+        return str(self.site.api("POST", f"/deployments/{found['id']}/create_flow_run", asked)["id"])
 
     def _turn_back(self) -> None:
         """There are no agents behind these devices: the roll-out would wait for them."""
@@ -163,7 +190,7 @@ class Chaos:
             if len(waiting) < 5:
                 at_s = time.time()
                 waiting += told.device.tell(
-                    window(workload=WORKLOAD, release=1, began_s=at_s - 60, ended_s=at_s, queries=told.sent)
+                    window(workload=WORKLOAD, release=1, began_s=at_s - 60, ended_s=at_s, queries=100 + told.sent)
                 )
                 told.sent += 1
             body = encode_packed(TelemetryBatch(records=tuple(waiting)))
@@ -210,5 +237,6 @@ def check(one: Chaos, cycles: int) -> None:
     assert [record.release for record in records] == list(range(2, cycles + 2))
     assert sorted(rollout.rollout_id for rollout in one.owner.rollouts) == sorted(one.rollout_id for one in records)
     assert one.unfinished() == []
+    assert one.stuck() == []
     assert one.lost() == {}
     assert all(told.through > 1 for told in one.told), "no window was acknowledged"
