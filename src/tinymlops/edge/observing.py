@@ -32,7 +32,7 @@ from tinymlops.errors import FormatError, StorageError
 from tinymlops.wire.encoding import decode_packed, encode_packed
 from tinymlops.wire.manifest import Manifest
 from tinymlops.wire.messages import Record
-from tinymlops.wire.observations import Purpose, RecordName, Sample, Window
+from tinymlops.wire.observations import MOST_EPSILON, Purpose, RecordName, Sample, Window
 
 _LOOK_EVERY_S = 0.25
 
@@ -188,7 +188,7 @@ class Observing:
     def _told(self, tally: Tally) -> tuple[Outgoing, ...]:
         """What leaves of a tally, with its noise; paid for before."""
         histograms: list[tuple[int, ...]] = []
-        each = int(self._settings.epsilon * MICRO) // max(1, len(tally.histograms))
+        each = min(int(self._settings.epsilon * MICRO) // max(1, len(tally.histograms)), MOST_EPSILON * MICRO)
         if Purpose.DRIFT in tally.purposes and tally.histograms and not tally.is_empty and each:
             paid = tally.paid or self._ledger.spend(each * len(tally.histograms), self._clock.now())
             tally.paid = int(paid)

@@ -26,6 +26,8 @@ SENSITIVITY = 2
 """Bin counts that change by one at most when one query is another: it leaves a bin and enters one."""
 LATENCY_EDGES_US = tuple(float(2**power) for power in range(4, 25))
 """Inner edges of the histogram of latencies: 16 µs to 17 s, doubling."""
+MOST_EPSILON = 100
+"""Of a histogram: beyond, the noise is none."""
 MOST_BINS = 1025
 MOST_FEATURES = 64
 
@@ -176,7 +178,7 @@ class Window(Versioned, frozen=True, kw_only=True):
     began_s: Moment
     ended_s: Moment
     consent: Count
-    epsilon: Annotated[float, Meta(ge=0, le=100)]
+    epsilon: Annotated[float, Meta(ge=0, le=MOST_EPSILON)]
     histograms: Annotated[tuple[Bins, ...], Meta(max_length=MOST_FEATURES)] = ()
     queries: Count = 0
     errors: Count = 0
