@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Iterator
 
@@ -10,9 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.unit.wire import golden
 from tinymlops.wire.assignment import Assignment, Offer, PackageOffer, VariantOffer
+from tinymlops.wire.carried import CarriedRequest, TelemetryKept
 from tinymlops.wire.cose import signed
 from tinymlops.wire.device_state import VariantCost
-from tinymlops.wire.encoding import Versioned, encode
+from tinymlops.wire.encoding import Versioned, encode, encode_packed
 from tinymlops.wire.enrolment_code import EnrolmentCode
 from tinymlops.wire.identity import DeviceKeys
 from tinymlops.wire.manifest import HealthBounds, Histogram, Manifest, SelfTest, Statistic, Tensor
@@ -69,6 +71,27 @@ PAYLOAD = zstd.compress(MODEL)
 FACTS = SealedModel(key_id=KEY_ID, encoding="zstd", sha256=DIGEST, size=len(MODEL))
 CODE = EnrolmentCode(bytes(range(15)), EnrolmentCode.new(ROOT, GATEWAY_KEY).anchor)
 REQUEST = Request("POST", "/v1/health?retry=1", b'{"a":1}')
+
+
+def carried(body: bytes) -> CarriedRequest:
+    """Telemetry as a broker carries it, with a nonce that is no secret; the signed text is written out in full."""
+    digest = f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
+    parameters = (
+        '("@method" "@path" "@query" "content-digest")'
+        f';created={NOW_S};keyid="{KEYS.device_id}";alg="ed25519";nonce="AAECAwQFBgcICQoLDA0ODw";tag="tinymlops-device-v1"'
+    )
+    text = (
+        '"@method": POST\n"@path": /v1/telemetry\n"@query": ?\n'
+        f'"content-digest": {digest}\n"@signature-params": {parameters}'
+    )
+    signature = base64.b64encode(KEYS.sign(text.encode())).decode()
+    return CarriedRequest(
+        content_digest=digest,
+        signature_input=f"sig1={parameters}",
+        signature=f"sig1=:{signature}:",
+        body=body,
+    )
+
 
 MANIFEST = Manifest(
     workload="activity",
@@ -204,7 +227,10 @@ SENT_SIGNED: tuple[tuple[Versioned, str, bytes], ...] = (
 )
 """Values that are sent in COSE messages only: each with its kind and its message."""
 
+BATCH = TelemetryBatch(records=(Record(1, "window", b"\x00\x01"), Record(2, "receipt", b"")))
+CARRIED = carried(encode_packed(BATCH))
 SENT_AS_JSON: tuple[Versioned, ...] = (
+    TelemetryKept(device_id=KEYS.device_id, through=2, now_s=float(NOW_S)),
     VoucherList(vouchers=(VOUCHER_MESSAGE,)),
     UsageAnswer(acknowledgement=SENT_SIGNED[2][2]),
     EnrolmentRequest(
@@ -249,7 +275,8 @@ SENT_PACKED: tuple[Versioned, ...] = (
     HEADER,
     WINDOW,
     SAMPLE,
-    TelemetryBatch(records=(Record(1, "window", b"\x00\x01"), Record(2, "receipt", b""))),
+    BATCH,
+    CARRIED,
 )
 SENT = SENT_AS_JSON + SENT_PACKED
 

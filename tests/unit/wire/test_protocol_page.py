@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.wire.examples import examples, signed_headers
 from tests.unit.wire.samples import (
+    CARRIED,
     CODE,
     CONTENT_KEY,
     GATEWAY_KEY,
@@ -86,6 +87,12 @@ def test_the_signed_request_of_the_page() -> None:
     assert (headers, body.encode()) == (signed_headers(), REQUEST.body)
     claimed = read_signature(headers)
     check(REQUEST, claimed, KEYS.public.signing)
+    assert (claimed.device_id, claimed.created) == (KEYS.device_id, NOW_S)
+
+
+def test_the_carried_request_of_the_page() -> None:
+    claimed = CARRIED.claimed()
+    CARRIED.check(claimed, KEYS.public.signing)
     assert (claimed.device_id, claimed.created) == (KEYS.device_id, NOW_S)
 
 
