@@ -27,8 +27,8 @@ from tinymlops.telemetry.values import Loaded
 from tinymlops.wire.encoding import decode_packed
 from tinymlops.wire.observations import Consent, Purpose
 
-_MOST_BYTES = 32 * 1024 * 1024
-"""Of segments whose rows are committed together: it bounds the memory, and makes files large enough to read quickly."""
+_MOST_BYTES = 8 * 1024 * 1024
+"""Of segments whose rows are committed together, some 20,000 windows: it bounds the memory, half a GiB with them."""
 DAMAGED = "damaged/"
 """Where segments go that can't be read, for somebody to look at."""
 

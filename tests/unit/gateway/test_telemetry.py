@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.fleet_contract import enrolled
@@ -18,6 +18,8 @@ from tinymlops.gateway import GatewaySettings
 from tinymlops.store import DirectoryStore, ETag
 from tinymlops.telemetry.inbox import Delivery, Inbox
 from tinymlops.telemetry.segments import PREFIX, Segment, has_consents, segment_keys
+from tinymlops.telemetry.totals import count
+from tinymlops.telemetry.values import Loaded
 from tinymlops.wire.encoding import decode_packed, encode_packed
 from tinymlops.wire.messages import Acknowledgement, Record
 
@@ -100,6 +102,16 @@ def test_more_than_fits_is_told_to_come_back(tmp_path: Path) -> None:
     rig.close()
 
 
+def test_figures_tell_what_all_loaders_did(rig: Rig) -> None:
+    count(rig.store, Loaded(segments=1, windows=5, refused={"no consent": 2}))
+    count(rig.store, Loaded(segments=1, windows=2, refused={"no consent": 1, "not readable": 4}))
+    text = rig.operator("/metrics").text
+    assert 'tinymlops_telemetry_loaded_total{what="windows"} 7.0' in text
+    assert 'tinymlops_telemetry_refused_total{reason="no consent"} 3.0' in text
+    assert 'tinymlops_telemetry_refused_total{reason="not readable"} 4.0' in text
+    assert "tinymlops_telemetry_waiting_bytes 0.0" in text
+
+
 class Forgetful(Fleet):
     """Loses its connection between the store and the database."""
 
@@ -171,10 +183,15 @@ def numbers_in(store: InMemory) -> Iterator[tuple[str, int]]:
                 yield entry.device_id, record.sequence
 
 
-_SENT = st.lists(st.tuples(st.sampled_from(["a" * 32, "b" * 32]), st.sets(st.integers(0, 40), min_size=1)), min_size=1)
+_SENT = st.lists(
+    st.tuples(st.sampled_from(["a" * 32, "b" * 32]), st.sets(st.integers(0, 40), min_size=1, max_size=8)),
+    min_size=1,
+    max_size=4,
+)
 
 
-@given(st.lists(st.tuples(_SENT, st.booleans())))
+@given(st.lists(st.tuples(_SENT, st.booleans()), max_size=6))
+@settings(max_examples=50)
 def test_everything_that_is_acknowledged_is_there_and_is_not_written_again(
     rounds: list[tuple[list[tuple[str, set[int]]], bool]],
 ) -> None:
