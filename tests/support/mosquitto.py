@@ -28,9 +28,8 @@ class Broker:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port, self.tls_port = free_port(), free_port()
+        self.certificate = folder / "certificate.pem"
         for name, password in PASSWORDS.items():
             (folder / name).touch(0o600)
             (folder / name).write_text(password)
@@ -78,10 +77,28 @@ class Broker:
         passwords.write_text("".join(f"{name}:{password}\n" for name, password in PASSWORDS.items()))
         subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True, timeout=10)
         passwords.chmod(0o600)
+        made = [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ]
+        name = ["-subj", "/CN=broker", "-addext", "subjectAltName=IP:127.0.0.1"]
+        files = ["-keyout", str(self.folder / "certificate.key"), "-out", str(self.certificate)]
+        subprocess.run([*made, *name, *files], check=True, capture_output=True, timeout=20)
         rights = self.folder / "rights"
         rights.write_text(RIGHTS.read_text())
         lines = (
             f"listener {self.port} 127.0.0.1",
+            f"listener {self.tls_port} 127.0.0.1",
+            f"certfile {self.certificate}",
+            f"keyfile {self.folder / 'certificate.key'}",
             "allow_anonymous false",
             f"password_file {passwords}",
             f"acl_file {rights}",
@@ -93,6 +110,14 @@ class Broker:
             *(["user root"] if os.getuid() == 0 else []),
         )
         (self.folder / "conf").write_text("\n".join(lines) + "\n")
+
+
+def free_port() -> int:
+    """A port that nobody has now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number: int = free.getsockname()[1]
+        return number
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.mosquitto import Broker, mosquitto
+from tests.support.mosquitto import Broker, free_port, mosquitto
 from tests.support.observations import Teller, consent, window
 from tests.support.segments import kept
 from tinymlops.fleet import Fleet, open_fleet
@@ -44,11 +44,11 @@ class Site:
         self.store = DirectoryStore(folder / "telemetry")
 
     @contextmanager
-    def bridge(self, *options: str) -> Iterator[subprocess.Popen[str]]:
+    def bridge(self, *options: str, url: str = "") -> Iterator[subprocess.Popen[str]]:
         """A bridge's process; killed at the end, unless it has ended."""
         process = subprocess.Popen(
             [
-                sys.executable, "-c", COMMAND, "telemetry", "bridge", "--broker", self.broker.url,
+                sys.executable, "-c", COMMAND, "telemetry", "bridge", "--broker", url or self.broker.url,
                 "--telemetry", str(self.folder / "telemetry"), "--database", self.database,
                 "--key", str(self.folder / "gateway.pem"),
                 "--username", "bridge", "--password-file", str(self.broker.folder / "bridge"), *options,
@@ -277,6 +277,17 @@ def test_a_wrong_login_ends_the_bridge_with_a_reason(site: Site) -> None:
     assert "check its login" in words
 
 
+def test_over_tls_a_broker_is_believed_by_its_certificate_alone(site: Site, device: Device) -> None:
+    url = f"mqtts://127.0.0.1:{site.broker.tls_port}"
+    with site.bridge(url=url) as process:
+        refused = next(line for line in process.stdout or () if "unreachable" in line)
+    assert "CERTIFICATE_VERIFY_FAILED" in refused
+    with site.bridge("--ca", str(site.broker.certificate), url=url) as process:
+        started(process)
+        device.tell(*device.windows(1))
+        device.learn(1)
+
+
 def test_two_bridges_of_one_name_lose_nothing_although_they_take_turns(site: Site, device: Device) -> None:
     with site.bridge() as first, site.bridge():
         started(first)
@@ -340,12 +351,3 @@ def eventually(check: Callable[[], bool]) -> None:
     while not check():
         assert time.monotonic() < until, "it did not come about"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
