@@ -19,18 +19,21 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
+import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tinymlops.edge.agent import Agent
 from tinymlops.edge.enrolment import KEY_FILE
+from tinymlops.edge.prediction import Prediction
 from tinymlops.edge.seams import Answer, Call
 from tinymlops.edge.settings import AgentSettings
 from tinymlops.edge.storage import Folder
 from tinymlops.edge.transitions import Transition
-from tinymlops.errors import TinyMLOpsError, UnreachableError
+from tinymlops.errors import NoModelError, TinyMLOpsError, UnreachableError
 from tinymlops.wire.enrolment_code import EnrolmentCode
 from tinymlops.wire.identity import DeviceKeys
+from tinymlops.wire.observations import Purpose
 
 App = Callable[
     [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[MutableMapping[str, Any]], Awaitable[None]]],
@@ -40,6 +43,7 @@ App = Callable[
 
 _MOST_TRANSITIONS_A_ROUND = 20
 _RETRY_ENROLMENT_S = 30.0
+_DAY_S = 86_400.0
 
 
 class Crash(BaseException):
@@ -195,6 +199,28 @@ class FakeDevice:
         self.agent.open()
         self._is_open = True
 
+    def agree(self, *purposes: Purpose, days: float = 365.0) -> None:
+        """The person at this device agrees to ``purposes`` alone; to none of them: withdraws all."""
+        until_s = self.agent.clock.now() + days * _DAY_S
+        self.agent.consents.give(purposes, subject=f"person-{self.number}", until_s=until_s)
+
+    def ask(self, workload: str, values: npt.ArrayLike, truth: object = None) -> Prediction | None:
+        """The model's answer, or None before it has one.
+
+        Args:
+            workload: Which task.
+            values: The input, real values.
+            truth: What is really right, where the device learns that; counted if it was agreed to.
+        """
+        try:
+            model = self.agent.models[workload]
+            answer = model.predict(values)
+        except NoModelError:
+            return None
+        if truth is not None:
+            model.feedback(answer.id, truth)
+        return answer
+
     def _live(self) -> float:
         try:
             if not self._is_open:
@@ -226,6 +252,7 @@ class FakeDevice:
             rng=self._rng,
             observer=self._observe,
             settings=self._fleet.settings,
+            below=self._rng.randrange,
         )
 
     def _observe(self, transition: Transition, about: str) -> None:

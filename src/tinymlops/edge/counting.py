@@ -138,13 +138,11 @@ class Runs:
         if self._last is None:
             same[0] = False
         self._last = picked[-1:].copy()
-        if not same.any():
-            np.maximum(self.longest, 1, out=self.longest)
-            self._current[:] = 1
-            return
-        for row in same:
-            self._current = np.where(row, self._current + 1, 1)
-            np.maximum(self.longest, self._current, out=self.longest)
+        rows = np.arange(len(same))[:, None]
+        began = np.maximum.accumulate(np.where(same, -1, rows), axis=0)
+        runs = np.where(began < 0, self._current + rows + 1, rows - began + 1)
+        np.maximum(self.longest, runs.max(axis=0), out=self.longest)
+        self._current = runs[-1]
 
 
 def missing_channels(values: npt.ArrayLike, manifest: Manifest) -> npt.NDArray[np.intp]:

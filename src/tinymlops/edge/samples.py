@@ -55,9 +55,10 @@ class Sampler:
         """
         if rows.shape[1] * 4 > min(_MOST_INPUT_BYTES, self._settings.sample_bytes_a_day):
             return
+        surest = self._surest(tally)
         for row, answer in zip(rows, answers, strict=True):
             tally.seen += 1
-            place = self._place(tally, answer)
+            place = self._place(tally, answer, surest)
             if place is None:
                 continue
             tally.samples.pop(place, None)
@@ -66,6 +67,7 @@ class Sampler:
                 workload=key.workload, release=key.release, recipe=key.recipe, at_s=now_s, consent=tally.consent,
                 inputs=row.astype("<f4").tobytes(), output=answer.confidences,
             )  # fmt: skip
+            surest = self._surest(tally)
 
     def allowed(self, samples: Sequence[Sample], taken: Taken) -> tuple[list[Sample], Taken]:
         """Of ``samples``, those that the day still has room for, and what is taken then."""
@@ -78,7 +80,11 @@ class Sampler:
             kept.append(sample)
         return kept, taken
 
-    def _place(self, tally: Tally, answer: Prediction) -> int | None:
+    def _surest(self, tally: Tally) -> tuple[float, int]:
+        """Confidence and number of the sample that gives way first; found anew only after a change: it takes time."""
+        return max(((max(one.output), number) for number, one in tally.samples.items()), default=(0.0, 0))
+
+    def _place(self, tally: Tally, answer: Prediction, surest: tuple[float, int]) -> int | None:
         """Whose place ``answer`` takes; its own number while there is room, None where it is not chosen."""
         most = self._settings.samples_a_day
         if len(tally.samples) < most:
@@ -86,8 +92,7 @@ class Sampler:
         if not most:
             return None
         if self._settings.sampling is Sampling.UNCERTAIN and answer.label:
-            surest = max(tally.samples, key=lambda number: max(tally.samples[number].output))
-            return surest if max(answer.confidences) < max(tally.samples[surest].output) else None
+            return surest[1] if max(answer.confidences) < surest[0] else None
         # Vitter 1985, "Random Sampling with a Reservoir", algorithm R
         drawn = self._rng.randrange(tally.seen)
         return list(tally.samples)[drawn] if drawn < most else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.devices import Crash, Recorder, SteppingClock, make_agent
 from tests.support.gateway_simulator import WORKLOAD, World, tiny_model
 from tinymlops.edge.agent import Agent
+from tinymlops.edge.counting import Runs
 from tinymlops.edge.observed import FILE, read_observed
 from tinymlops.edge.privacy import balance_in
 from tinymlops.edge.settings import AgentSettings, ObservationSettings, Sampling
@@ -562,3 +566,16 @@ def _median_us(device: Device) -> float:
         model.predict(INPUT)
         taken.append((time.perf_counter_ns() - begun) / 1e3)
     return float(np.median(taken))
+
+
+@given(st.lists(st.lists(st.integers(0, 1), min_size=2, max_size=2), min_size=1, max_size=60), st.integers(1, 20))
+def test_runs_are_the_longest_stretches_of_one_value_however_they_are_cut(rows: list[list[int]], size: int) -> None:
+    values = np.array(rows, np.float32)[:, None, :]
+    runs = Runs([0, 0])
+    for start in range(0, len(values), size):
+        runs.follow(values[start : start + size])
+
+    wanted = [
+        max(len(list(group)) for _, group in itertools.groupby(values[:, 0, channel].tolist())) for channel in (0, 1)
+    ]
+    assert runs.longest.tolist() == wanted
