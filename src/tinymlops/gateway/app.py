@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from tinymlops import __version__
 from tinymlops.errors import TinyMLOpsError
 from tinymlops.fleet import Fleet
-from tinymlops.gateway.device_routes import device_routes
+from tinymlops.gateway.device_routes import busy_routes, device_routes
 from tinymlops.gateway.keys import GatewayKey
 from tinymlops.gateway.observing import Observed
 from tinymlops.gateway.openapi import describe
@@ -28,6 +28,9 @@ from tinymlops.gateway.settings import GatewaySettings
 from tinymlops.gateway.webhooks import webhook_routes
 from tinymlops.store import ObjectStore
 from tinymlops.wire.messages import Problem
+
+_OWN_FIGURES: Any = {"tracing": False, "metrics": False, "logs": False}
+"""`Observed` does that; FastAPI would look for an OpenTelemetry exporter at each request."""
 
 
 def create_app(
@@ -71,8 +74,10 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
+        telemetry=_OWN_FIGURES,
     )
     app.state.gateway = gateway
+    app.router.routes.extend(busy_routes(gateway))
     app.include_router(device_routes(gateway))
     app.include_router(operator_routes(gateway))
     app.include_router(webhook_routes(gateway))

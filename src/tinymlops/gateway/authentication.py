@@ -23,6 +23,7 @@ from tinymlops.gateway.admissions import Admissions
 from tinymlops.gateway.bodies import Bodies
 from tinymlops.gateway.problems import Refusal
 from tinymlops.gateway.rate_limits import RateLimiter
+from tinymlops.gateway.signatures import verify
 from tinymlops.wire import request_signing
 from tinymlops.wire.messages import HealthReport, Problem
 from tinymlops.wire.request_signing import RequestSignature, check, is_timely, read_signature
@@ -194,6 +195,7 @@ def _single_headers(request: Request) -> dict[str, str]:
 
 def _check(request: Request, body: bytes, claimed: RequestSignature, signing_key: bytes) -> None:
     try:
-        check(request_signing.Request(request.method, target_of(request), body), claimed, signing_key)
+        signed = request_signing.Request(request.method, target_of(request), body)
+        check(signed, claimed, signing_key, verifier=verify)
     except (UntrustedError, FormatError) as error:
         raise Refusal(401, "signature", Problem(error.cause, error.next_step)) from error

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse, StreamingResponse
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Scope
 
 from tinymlops.errors import RefusedError
 from tinymlops.files import sha256
@@ -47,21 +49,37 @@ _LOOK_EACH_TIME = "private, no-cache"
 
 
 def device_routes(gateway: Gateway) -> APIRouter:
-    """The routes of devices; each request is signed."""
+    """The routes of devices but `busy_routes`; each request is signed."""
     router = APIRouter(prefix="/v1", redirect_slashes=False)
     answers = _DeviceAnswers(gateway)
     for method, path, answer in (
         ("POST", "/enrol", answers.enrol),
         ("GET", "/metadata/{name}", answers.metadata),
         ("GET", "/targets/{path:path}", answers.target),
-        ("POST", "/health", answers.health),
         ("POST", "/time", answers.time),
-        ("POST", "/telemetry", answers.telemetry),
         ("GET", "/vouchers", answers.vouchers),
         ("POST", "/usage", answers.usage),
     ):
         router.add_api_route(path, answer, methods=[method], response_model=None)
     return router
+
+
+def busy_routes(gateway: Gateway) -> list[BaseRoute]:
+    """The routes that a fleet asks all day, for the front of the app; each request is signed."""
+    answers = _DeviceAnswers(gateway)
+    return [
+        _BareRoute("/v1/telemetry", answers.telemetry, methods=["POST"]),
+        _BareRoute("/v1/health", answers.health, methods=["POST"]),
+    ]
+
+
+class _BareRoute(Route):
+    """A route without FastAPI's dependencies and conversions, which nothing here needs: a third of a request's time."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Say which route it is, as FastAPI's own do: figures and log lines name it."""
+        match, found = super().matches(scope)
+        return match, found if match is Match.NONE else {**found, "route": self}
 
 
 class _DeviceAnswers:

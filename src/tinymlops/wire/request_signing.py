@@ -15,6 +15,7 @@ from collections.abc import Mapping
 import msgspec
 
 from tinymlops.errors import RefusedError, UntrustedError, UsageError
+from tinymlops.wire import cose
 from tinymlops.wire.identity import DeviceKeys, verify
 
 CLOCK_WINDOW_S = 300
@@ -117,13 +118,14 @@ def read_signature(headers: Mapping[str, str]) -> RequestSignature:
     )
 
 
-def check(request: Request, claimed: RequestSignature, signing_key: bytes) -> None:
+def check(request: Request, claimed: RequestSignature, signing_key: bytes, *, verifier: cose.Verifier = verify) -> None:
     """Check that ``request`` is what the device signed. Time and nonce are the receiver's to judge.
 
     Args:
         request: As it arrived.
         claimed: From `read_signature`.
         signing_key: Of the device named there, 32 bytes.
+        verifier: Checks Ed25519 signatures; OpenSSL's unless given.
 
     Raises:
         UntrustedError: Body or signature do not hold, or the target could be read in two ways.
@@ -133,7 +135,7 @@ def check(request: Request, claimed: RequestSignature, signing_key: bytes) -> No
     digest = _content_digest(request.body)
     if digest != claimed.content_digest:
         raise UntrustedError("the body of the request is not the one that was signed", "send it again")
-    verify(signing_key, claimed.signature, _base(request, digest, claimed.parameters), what="the request")
+    verifier(signing_key, claimed.signature, _base(request, digest, claimed.parameters), what="the request")
 
 
 def is_timely(claimed: RequestSignature, *, now_s: float) -> bool:
