@@ -41,7 +41,7 @@ check: install ## Lint, types, import rules and unit tests: under a minute
 	$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports
 	$(BIN)/pytest tests/unit -q -n 2 --no-header
 
-bench: install engine ## Ratios: flow, kernels, calibration, repository, agent, gateway, a thousand devices
+bench: install engine ## Ratios: flow, kernels, calibration, repository, agent, gateway, a thousand devices, windows coming in
 	$(BIN)/python bench/build.py
 	$(BIN)/python bench/kernels.py
 	$(BIN)/python bench/calibration.py
@@ -49,6 +49,7 @@ bench: install engine ## Ratios: flow, kernels, calibration, repository, agent, 
 	$(BIN)/python bench/agent.py
 	$(BIN)/python bench/gateway.py
 	$(BIN)/python bench/fleet.py
+	$(BIN)/python bench/ingest.py
 	$(BIN)/python bench/metering.py
 	$(BIN)/python bench/metering.py schedules
 	$(BIN)/python bench/metering.py settle
