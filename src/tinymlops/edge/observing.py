@@ -260,7 +260,6 @@ class Observing:
         self._agreed = agreed
         for tally in (*self._ended, *self._tallies.values()):
             tally.keep_only(self._consents.standing(tally.consent))
-            tally.consent = agreed[0]
         # What was left by an earlier process goes on where its window is not over
         self._tallies |= {tally.key: tally for tally in self._ended if self._goes_on(tally)}
         self._ended = [one for one in self._ended if one.purposes and not self._goes_on(one)]
