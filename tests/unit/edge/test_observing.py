@@ -214,7 +214,7 @@ def test_one_purpose_withdrawn_leaves_the_other(make: MakeDevice) -> None:
     device.next_day()
 
     (window,) = device.windows()
-    assert (window.histograms, window.consent, sum(window.latencies)) == ((), 2, 5)
+    assert (window.histograms, window.consent, sum(window.latencies)) == ((), 1, 5)
 
 
 def test_a_running_agent_sees_a_withdrawal_before_its_next_query_a_quarter_of_a_second_later(make: MakeDevice) -> None:
