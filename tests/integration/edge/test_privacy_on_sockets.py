@@ -59,7 +59,7 @@ class Device:
 
     def __init__(self, site: Site, wire: Wire, number: int) -> None:
         self.site, self.wire, self.state = site, wire, site.folder / f"device-{number}"
-        self.asked = 0
+        self.asked = self.newest = 0
         self.process: subprocess.Popen[bytes] | None = None
         code = site.run("fleet", "code", "--profile", PROFILES[0]).strip()
         self.agent("enrol", code, "--gateway", wire.address, "--profile", PROFILES[0])
@@ -101,7 +101,7 @@ class Device:
             body = json.dumps({"inputs": rng.normal(size=FEATURES).tolist()}).encode()
             status, answer = post(address, f"/v1/models/{WORKLOAD}/predict", body)
             assert status == 200, answer
-            self.asked += 1
+            self.asked, self.newest = self.asked + 1, json.loads(answer)["id"]
             time.sleep(0.02)
 
     def records(self) -> list[Record]:
@@ -193,19 +193,22 @@ def test_nothing_leaves_before_consent_just_the_window_with_it_and_nothing_after
     before = device.asked
     device.agent("consent", "give", "drift", "operations", "--yes")
     device.use(WINDOW_S * 1.5)
+    told = [device.agent("feedback", WORKLOAD, str(number), "b") for number in (device.newest, device.newest, 1)]
+    assert [one.startswith("Counted.") for one in told] == [True, False, False]
     wait_for(lambda: sum(one.queries for one in device.windows()) >= device.asked - before)
     windows = device.windows()
     assert sum(one.queries for one in windows) == device.asked - before
     assert {(one.consent, one.epsilon, len(one.histograms)) for one in windows} == {(1, 0.5, 2)}
+    wait_for(lambda: sum(one.labelled for one in device.windows()) == 1)
     assert device.sent(RecordName.SAMPLE) == []
     assert device.kinds()[0] == RecordName.CONSENT
     wait_for(lambda: device.in_table() == sorted((one.began_s, one.histograms) for one in device.windows()))
 
     device.use(WINDOW_S / 2)
     device.agent("consent", "withdraw")
-    told = len(device.windows())
+    left = len(device.windows())
     device.use(QUIET_S)
-    assert len(device.windows()) == told
+    assert len(device.windows()) == left
     assert device.kinds()[-1] == RecordName.CONSENT
     assert "nothing" in device.agent("consent", "show")
 
