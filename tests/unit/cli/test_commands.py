@@ -39,6 +39,16 @@ BAD = {
     "a missing model": (["benchmark", "no.tflite", "--device", "x86-gateway"], 4, "no.tflite can't be read"),
     "an unknown device to show": (["devices", "x68-gateway"], 2, "did you mean 'x86-gateway'"),
     "a missing workload file": (["build", "nowhere.py:Task"], 3, "there is no file nowhere.py"),
+    "half a login at a broker": (
+        ["telemetry", "bridge", "--broker", "mqtt://broker", "--username", "bridge"],
+        2,
+        "give both --username and --password-file",
+    ),
+    "an address that is no broker's": (
+        ["telemetry", "bridge", "--broker", "broker"],
+        2,
+        "write it like mqtt://host:1883",
+    ),
     "an unknown command": (["biuld"], 2, "No such command"),
 }
 
