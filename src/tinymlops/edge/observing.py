@@ -176,14 +176,17 @@ class Observing:
                     self._ended += ended
                 raise
             self._observe(Transition.WINDOW_CLOSED, ", ".join(tally.key.workload for tally in ended))
-        for one in self._outbox:
+        while self._outbox:
+            one = self._outbox[0]
             if not (self._doubtful and self._spool().holds(one.content)):
                 self._spool().append(Kind.OBSERVATION, one.name, one.content)
                 self._observe(Transition.WINDOW_QUEUED, one.name)
-        if self._outbox:
-            self._outbox, self._doubtful = (), True
-            self._write()
+            self._outbox = self._outbox[
+                1:
+            ]  # at once: where the next one fails, this one may be gone before the next try
         self._doubtful = False
+        if self._written.outbox:
+            self._write()
 
     def _told(self, tally: Tally) -> tuple[Outgoing, ...]:
         """What leaves of a tally, with its noise; paid for before."""

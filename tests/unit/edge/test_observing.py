@@ -20,9 +20,10 @@ from tinymlops.edge.counting import Runs
 from tinymlops.edge.observed import FILE, read_observed
 from tinymlops.edge.privacy import balance_in
 from tinymlops.edge.settings import AgentSettings, ObservationSettings, Sampling
+from tinymlops.edge.spool import Kind
 from tinymlops.edge.storage import Folder
 from tinymlops.edge.transitions import Transition
-from tinymlops.errors import UsageError
+from tinymlops.errors import StorageError, UsageError
 from tinymlops.wire.device_state import Network
 from tinymlops.wire.encoding import decode_packed
 from tinymlops.wire.observations import LATENCY_EDGES_US, Consent, Purpose, RecordName, Sample, Window
@@ -436,6 +437,31 @@ def test_a_full_disk_loses_no_window(make: MakeDevice, monkeypatch: pytest.Monke
 
     assert [window.queries for window in device.windows()] == [10]
     assert device.spent == 1.0, "a try that failed is not paid for again"
+
+
+def test_what_is_in_the_spool_when_the_disk_fills_up_is_not_put_there_again(
+    make: MakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = make(samples_a_day=3)
+    device.agree(*ALL)
+    device.ask(10)
+    spool, append = device.agent.spool, device.agent.spool.append
+
+    def fills_up(kind: Kind, name: str, content: bytes) -> int:
+        if len(spool.waiting(99)) >= 3:
+            raise StorageError("the disk is full", "free some space")
+        return append(kind, name, content)
+
+    monkeypatch.setattr(spool, "append", fills_up)
+    with pytest.raises(StorageError):
+        device.next_day()
+    monkeypatch.setattr(spool, "append", append)
+    device.agent.cycle()
+    device.agent.observing.tick()
+    device.agent.cycle()
+
+    sent = [record.kind for record in device.world.telemetry[device.agent.device_id].values()]
+    assert sent == [RecordName.CONSENT, RecordName.WINDOW, *[RecordName.SAMPLE] * 3]
 
 
 def test_truth_that_comes_later_becomes_errors(make: MakeDevice) -> None:
