@@ -24,6 +24,8 @@ from tinymlops.wire.encoding import decode
 ROOT = Path(__file__).parents[3]
 COMMAND = str(Path(sys.executable).with_name("tinymlops"))
 START_S = 240.0
+ANSWER_S = 120.0
+"""Of Prefect, while it is started again on a busy machine."""
 OURS = ("PREFECT_", "MLFLOW_TRACKING", "TINYMLOPS_")
 T = TypeVar("T")
 
@@ -100,7 +102,7 @@ class Served:
                 return None if answer.status_code == 503 else answer
             return None
 
-        answer = self.until(ask, 30)
+        answer = self.until(ask, ANSWER_S)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
@@ -120,6 +122,15 @@ class Served:
         """Start a run by hand."""
         found = self.api("GET", f"/deployments/name/{deployment}")
         return str(self.api("POST", f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"])
+
+    def state_of(self, run: str) -> str:
+        """Its name."""
+        return str(self.api("GET", f"/flow_runs/{run}")["state_name"])
+
+    def resume(self, run: str, **said: object) -> None:
+        """Answer a run that waits for a person, as the page of Prefect does."""
+        answer = self.api("POST", f"/flow_runs/{run}/resume", {"run_input": said})
+        assert answer["status"] == "ACCEPT", answer
 
     def drift(self, workload: str, *, times: int = 1, release: int = 3) -> None:
         """Say that a workload has drifted, as the monitor does."""
@@ -163,10 +174,11 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(state: Path) -> Iterator[Served]:
+def served(state: Path, **environment: str) -> Iterator[Served]:
     """It runs until the block ends, and leaves nothing behind."""
     state.mkdir(parents=True, exist_ok=True)
     one = Served(state)
+    one.environment |= environment
     try:
         one.start()
         yield one

@@ -63,7 +63,7 @@ class Site:
             return [decode(one.document, Rollout) for one in fleet.rollouts()]
 
     def run(self, *words: str) -> CompletedProcess[str]:
-        return tinymlops(*words, timeout_s=200, **self.environment)
+        return tinymlops(*words, timeout_s=400, **self.environment)
 
     def retrain(self, *words: str) -> CompletedProcess[str]:
         return self.run("retrain", WORKLOAD, "--out", str(self.folder / "out"), *words)

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.integration.deployments.served import served
 from tests.integration.retraining.site import WORKLOAD, Site
 from tinymlops.registry import verify_log
 from tinymlops.retraining import Outcome
@@ -62,10 +63,22 @@ def test_nobody_who_agrees_in_time_means_no(site: Site) -> None:
     assert site.releases == (1,)
 
 
-def test_a_better_challenger_is_released_and_rolled_out_once(site: Site) -> None:
-    ended = site.retrain("--key", "moved", "--why", "the world moved")
+def test_a_better_challenger_that_a_person_agrees_to_is_released_and_rolled_out_once(site: Site) -> None:
+    asked = {
+        "key": "moved",
+        "why": "the world moved",
+        "approval": True,
+        "approval_s": 3600,
+        "out": str(site.folder / "out"),
+    }
+    with served(site.state, **site.environment) as prefect:
+        run = prefect.start_run("retrain/retrain", workload=WORKLOAD, **asked)
+        prefect.until(lambda: prefect.state_of(run) == "Suspended", 120)
+        assert site.releases[-1] == 1
+        prefect.until(lambda: not any("prefect.engine" in one for one in prefect.processes().values()), 30)
+        prefect.resume(run, approve=True, who="Ada", comment="looks right")
+        prefect.until(lambda: prefect.state_of(run) == "Completed", 120)
 
-    assert ended.returncode == 0, ended.stderr
     record = site.records[-1]
     assert (record.outcome, record.release, record.champion) == (Outcome.PROMOTED, 2, 1)
     assert site.releases == (1, 2)
@@ -92,6 +105,7 @@ def test_the_same_table_version_and_seed_give_the_same_model(site: Site) -> None
     files[0].unlink()
     (rollout,) = site.rollouts
     assert site.run("rollout", "back", rollout.rollout_id).returncode == 0
+    site.premises.steering().step(rollout.rollout_id)  # assigns what ran before, if a device had been assigned it
     assert site.premises.steering().step(rollout.rollout_id).status.is_final
     site.samples(world=1, seed=9)
 
