@@ -92,6 +92,7 @@ class Server:
         self._command = [sys.executable, __file__, "--serve", kind, str(folder), str(free_port())]
         self.port = int(self._command[-1])
         self._process: subprocess.Popen[bytes] | None = None
+        self._listens = False
         self._used_s = 0.0
         self.rss_mib: list[float] = []
         self.away_s = 0.0
@@ -101,6 +102,7 @@ class Server:
         self._process = subprocess.Popen(self._command)
         wait_for(self.port)
         self._used_s -= cpu_s(self._process.pid)  # to start is not what is measured
+        self._listens = True
 
     async def restart(self) -> None:
         """Kill -9, and start again at the same port."""
@@ -112,7 +114,7 @@ class Server:
     def stop(self) -> None:
         """Kill -9."""
         if self._process is not None:
-            self._used_s = self.cpu_s
+            self._used_s, self._listens = self.cpu_s, False
             self._process.kill()
             self._process.wait(timeout=30)
             self._process = None
@@ -125,7 +127,7 @@ class Server:
     async def watch(self) -> None:
         """Look at the memory, until cancelled."""
         while True:
-            if self._process is not None:
+            if self._process is not None and self._listens:
                 with contextlib.suppress(OSError, StopIteration):  # it was killed just now
                     self.rss_mib.append(rss_mib(self._process.pid))
             await asyncio.sleep(_LOOK_S)
@@ -195,10 +197,12 @@ def measure(plan: Plan, devices: int, connections: int) -> Result:
         server = Server(plan.server, folder)
         server.start()
         try:
+            asyncio.run(crowd.greet(server.port))
+            before, used_s = crowd.windows, server.cpu_s
             began = time.perf_counter()
             asyncio.run(drive(plan, server, crowd, connections))
             took_s = time.perf_counter() - began
-            used_s = server.cpu_s
+            windows, used_s = crowd.windows - before, server.cpu_s - used_s
         finally:
             server.stop()
         began = time.perf_counter()
@@ -206,10 +210,10 @@ def measure(plan: Plan, devices: int, connections: int) -> Result:
         load_s = time.perf_counter() - began
         times = sorted(crowd.told.latencies_s)
     return Result(
-        windows=crowd.windows,
+        windows=windows,
         took_s=took_s,
         away_s=server.away_s,
-        cpu_us=used_s / crowd.windows * 1e6,
+        cpu_us=used_s / windows * 1e6,
         p50_ms=times[len(times) // 2] * 1e3,
         p99_ms=times[len(times) * 99 // 100] * 1e3,
         rss_mib=server.rss_mib,

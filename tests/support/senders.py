@@ -151,6 +151,14 @@ class Crowd:
         groups = [self._devices[start::connections] for start in range(min(connections, len(self._devices)))]
         await asyncio.gather(*(self._one_connection(port, group, end) for group in groups))
 
+    async def greet(self, port: int) -> None:
+        """One request of each device: the first one brings the consent, and makes the gateway look for the key."""
+        line = _Line(port)
+        for device in self._devices:
+            await self._until_acknowledged(line, device)
+        line.close()
+        self.told = Told()
+
     async def _one_connection(self, port: int, devices: Sequence[Sender], end: float) -> None:
         line = _Line(port)
         number = 0
