@@ -19,10 +19,14 @@ import pytest
 from tests.integration.gateway.live import COMMAND, Site
 from tests.support.counting_proxy import Wire, watched
 from tests.support.owner import CLASSES, FEATURES, PROFILES, WORKLOAD, tiny_manifest, tiny_model
+from tinymlops.edge.agent import Agent
+from tinymlops.edge.http_transport import HttpTransport
 from tinymlops.edge.local_client import post
 from tinymlops.edge.status import status_of
 from tinymlops.edge.storage import Folder
 from tinymlops.files import sha256
+from tinymlops.fleet import CodeTerms
+from tinymlops.gateway.keys import GatewayKey
 from tinymlops.premises import Premises
 from tinymlops.telemetry.tables import Tables
 from tinymlops.wire.encoding import decode_packed
@@ -31,7 +35,7 @@ from tinymlops.wire.manifest import Histogram, Manifest, Statistic
 from tinymlops.wire.messages import Record, TelemetryBatch
 from tinymlops.wire.observations import Feature, FeatureKind, RecordName, Sample, Window
 
-WAIT_S = 60.0
+WAIT_S = 120.0
 WINDOW_S = 2.0
 QUIET_S = 2 * WINDOW_S + 2.0
 """Two windows and two rounds of the agent: what is to leave has left by then."""
@@ -61,8 +65,11 @@ class Device:
         self.site, self.wire, self.state = site, wire, site.folder / f"device-{number}"
         self.asked = self.newest = 0
         self.process: subprocess.Popen[bytes] | None = None
-        code = site.run("fleet", "code", "--profile", PROFILES[0]).strip()
-        self.agent("enrol", code, "--gateway", wire.address, "--profile", PROFILES[0])
+        premises, key = premises_of(site.folder), GatewayKey.load(site.folder / "gateway.pem").public
+        terms = CodeTerms(expires_s=time.time() + 600, root_version=1)
+        with premises.fleet() as fleet:
+            code = fleet.new_code(terms, root=(premises.keys / "root.json").read_bytes(), gateway_key=key)
+        Agent(Folder(self.state), HttpTransport(wire.address)).enrol(code, wire.address, PROFILES[0])
 
     def agent(self, *words: str) -> str:
         return self.site.run("agent", *words, "--state", str(self.state))
