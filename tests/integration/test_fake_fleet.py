@@ -16,6 +16,7 @@ from tinymlops.fleet import CodeTerms
 from tinymlops.gateway import GatewayKey, GatewaySettings, create_app
 from tinymlops.rollouts import Limits, Rollout, RolloutStatus
 from tinymlops.testing import NO_FAULTS, FakeFleet, Faults, SimulatedTime
+from tinymlops.wire.observations import Purpose
 
 START_S = 1_800_000_000.0
 DAY_S = 86_400.0
@@ -145,3 +146,24 @@ def test_devices_report_telemetry_exactly_once(folder: Path) -> None:
         return all(world.owner.fleet.telemetry_through(device) >= max(numbers) for device, numbers in sent.items())
 
     assert world.run(3 * DAY_S, all_kept)
+
+
+def test_people_who_agreed_are_heard_and_no_others(folder: Path) -> None:
+    luck = Faults(lost_request=0.1, lost_answer=0.1, duplicated=0.1, crash=0.05)
+    world = World(folder, devices=4, faults=luck)
+    world.owner.release(1)
+    world.roll_out()
+    willing = world.fleet.devices[:2]
+    for device in willing:
+        device.agree(Purpose.OPERATIONS)
+    for day in range(3):
+        for device in world.fleet.devices:
+            assert device.ask(WORKLOAD, [float(day)] * FEATURES, truth=0) is not None
+            device.agent.observing.save()
+        world.run(DAY_S)
+    world.run(DAY_S)
+
+    for device in world.fleet.devices:
+        told = device.agent.spool.state.through
+        assert told == (4 if device in willing else 0), "a consent and three windows, or nothing"
+    assert sum(count for (route, _), count in world.fleet.requests.items() if route == "telemetry") >= 3
