@@ -32,7 +32,7 @@ test: install ## Every check and every test, with real Docker, Prefect, MLflow a
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest $(TESTS) --cov --cov-report=term:skip-covered --durations=15
+	$(BIN)/pytest $(TESTS) -n 2 --dist loadfile --cov --cov-report=term:skip-covered --durations=15
 
 check: install ## Lint, types, import rules and unit tests: under a minute
 	$(BIN)/ruff format --check --quiet .

@@ -141,14 +141,15 @@ def test_a_build_becomes_versions_aliases_and_a_run_with_its_files(settings: Reg
 
 
 def test_a_version_loads_by_its_alias_and_predicts_what_the_interpreter_does(
-    settings: RegistrySettings, tmp_path: Path
+    settings: RegistrySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow
     from ai_edge_litert.interpreter import Interpreter
 
     report, variants = _build()
     register_build(report, variants, _FILES, settings=settings)
-    mlflow.set_tracking_uri(settings.tracking_uri)
+    # not by mlflow.set_tracking_uri: that stays in the environment, and so in every process that later tests start
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
     served = mlflow.pyfunc.load_model("models:/tinymlops-activity@raspberry-pi-5")
     rows = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
 
