@@ -10,6 +10,7 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import AwaitingRetry, Crashed
 
 RECOVER = "recover"
@@ -22,6 +23,10 @@ as while an image is pulled, is offered again in vain: what runs twice at once h
 same once more."""
 SILENT = timedelta(seconds=90)
 """With `LOOK_AGAIN_S`, more than the automation waits that knows every heartbeat: it comes first."""
+CRASHED_BEFORE = timedelta(seconds=30)
+"""With `LOOK_AGAIN_S`, longer than the automation takes that hears of a crash: it comes first."""
+CRASHED_SINCE = timedelta(hours=1)
+"""Who left a crash lie for longer does not want to be surprised by its run."""
 LOOK_AGAIN_S = 60.0
 """Longer than from one heartbeat to the next: after a server was away, runs are heard again before they are judged."""
 _PREFIX = "prefect.flow-run."
@@ -72,7 +77,8 @@ async def sweep_lost() -> tuple[str, ...]:
     """Find runs that no event tells of: begun by nobody, or gone before they were heard. What was done, in sentences.
 
     The server keeps in memory which event follows which: one that was killed holds back, or never sees, those that the
-    automations wait for. Here is only asked what is so; twice, for a run may just be on its way.
+    automations wait for, and the runs it took down with it stay crashed. Here is only asked what is so; twice, for a
+    run may just be on its way.
     """
     async with get_client() as client:
         seen = await _lost(client)
@@ -84,10 +90,10 @@ async def sweep_lost() -> tuple[str, ...]:
 
 
 def is_lost(run: FlowRun, heard: datetime | None, now: datetime) -> bool:
-    """Whether nobody works at a run any more.
+    """Whether nobody works at a run any more, though somebody should.
 
     Args:
-        run: That has been taken by a worker, or runs.
+        run: That has been taken by a worker, runs, or crashed.
         heard: Its last heartbeat, or None.
         now: Of the server's clock.
     """
@@ -95,20 +101,25 @@ def is_lost(run: FlowRun, heard: datetime | None, now: datetime) -> bool:
         return False
     if run.state.is_pending():
         return run.deployment_id is not None and now - run.state.timestamp > NEVER_BEGAN
+    if run.state.is_crashed():
+        return not why_not(run) and CRASHED_BEFORE < now - run.state.timestamp < CRASHED_SINCE
     beats = heard is not None or RECOVER in run.tags  # a command's own runs have no heartbeat
     return run.state.is_running() and beats and now - max(run.state.timestamp, heard or run.state.timestamp) > SILENT
 
 
 async def _lost(client: PrefectClient) -> dict[tuple[UUID, UUID], FlowRun]:
     """Runs that look lost, by themselves and the state they are in."""
-    taken = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING]))
-    runs = await client.read_flow_runs(flow_run_filter=FlowRunFilter(state=taken), limit=_MOST)
+    taken = FlowRunFilterState(
+        type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CRASHED])
+    )
+    newest_first = FlowRunSort.EXPECTED_START_TIME_DESC
+    runs = await client.read_flow_runs(flow_run_filter=FlowRunFilter(state=taken), sort=newest_first, limit=_MOST)
     now = datetime.now(UTC)
     old = [run for run in runs if run.state is not None and is_lost(run, run.state.timestamp, now)]
     return {
         (run.id, run.state.id): run
         for run in old
-        if run.state is not None and (run.state.is_pending() or is_lost(run, await _heard(client, run.id), now))
+        if run.state is not None and (not run.state.is_running() or is_lost(run, await _heard(client, run.id), now))
     }
 
 
@@ -129,6 +140,7 @@ async def _save(client: PrefectClient, run: FlowRun) -> str:
     if run.state is not None and run.state.is_pending():
         await client.set_flow_run_state(run.id, AwaitingRetry(message="its worker never began it"))
         return f"{run.name} never began: it is offered again"
-    await client.set_flow_run_state(run.id, Crashed(message="nothing is heard of it"))
-    await asyncio.sleep(_EVENT_S)
+    if run.state is not None and run.state.is_running():
+        await client.set_flow_run_state(run.id, Crashed(message="nothing is heard of it"))
+        await asyncio.sleep(_EVENT_S)
     return await begin_again(str(run.id))

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from prefect.client.schemas.objects import FlowRun, State, StateType
 
-from tasks.recovery import NEVER_BEGAN, RECOVER, SILENT, is_lost
+from tasks.recovery import CRASHED_BEFORE, CRASHED_SINCE, NEVER_BEGAN, RECOVER, SILENT, is_lost
 
 NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -46,6 +46,12 @@ def test_a_run_that_died_before_its_first_heartbeat_is_lost() -> None:
 
 def test_a_command_which_has_no_heartbeat_is_left_alone() -> None:
     assert not is_lost(run(StateType.RUNNING, 100 * SILENT, deployed=False), None, NOW)
+
+
+def test_a_crash_that_no_automation_heard_of_is_found_for_an_hour() -> None:
+    for age, found in ((CRASHED_BEFORE - SECOND, False), (CRASHED_BEFORE + SECOND, True), (CRASHED_SINCE, False)):
+        assert is_lost(run(StateType.CRASHED, age, tags=(RECOVER,)), None, NOW) is found
+    assert not is_lost(run(StateType.CRASHED, CRASHED_BEFORE + SECOND), None, NOW)
 
 
 @pytest.mark.parametrize("kind", sorted(set(StateType) - {StateType.PENDING, StateType.RUNNING}))
