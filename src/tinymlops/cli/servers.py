@@ -103,6 +103,8 @@ def _worker(runs: int) -> Server:
         health=_worker_is_online,
         environment={
             "PREFECT_WORKER_QUERY_SECONDS": "1",
+            # a server that is starting anew is waited for, not given up
+            "PREFECT_CLIENT_MAX_RETRIES": "10",
             "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
         },
     )  # fmt: skip
