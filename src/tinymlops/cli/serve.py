@@ -131,6 +131,6 @@ def _show(servers: dict[str, Server], state: Path) -> None:
 _WHAT_FOR = {
     "prefect": "flows, schedules, automations, artifacts",
     "mlflow": "models, metrics, reports",
-    "gateway": "devices and webhooks",
+    "gateway": "devices, webhooks, and the page /fleet",
     "worker": "runs flows",
 }
