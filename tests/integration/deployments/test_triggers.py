@@ -111,7 +111,10 @@ def test_a_hundred_duplicates_at_once_are_one_run(site: Served) -> None:
     with ThreadPoolExecutor(100) as pool:
         posts = [pool.submit(site.client.post, site.gateway + PATH, content=body, headers=headers) for _ in range(100)]
         answers = {said(post.result()) for post in posts}
-    assert len(answers) == 1
+    # on a busy machine some are answered before Prefect has said which run it is
+    assert {answer.id for answer in answers} == {"hundred"}
+    assert len({answer.run for answer in answers if answer.run is not None}) <= 1
+    site.until(lambda: site.runs("retrain", **key_of("hundred")), 30)
     assert len(site.runs("retrain", **key_of("hundred"))) == 1
 
 
