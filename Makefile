@@ -1,5 +1,5 @@
 # The same verbs for people and for CI. Everything is installed into .venv and .tinymlops of this folder.
-.PHONY: help install engine demo fleet serve test check bench docs lock clean agent-image compose compose-down compose-demo
+.PHONY: help install engine demo fleet serve test test-compose check bench docs lock clean agent-image compose compose-down compose-demo
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -26,15 +26,18 @@ fleet: install engine ## The way out: release, gateway, three agents, roll-outs,
 serve: install ## Prefect, MLflow, gateway and a worker on this machine, until Ctrl-C
 	$(BIN)/tinymlops serve
 
-test: install ## Every check and every test, with real Docker, Prefect, MLflow and browser
+test: install ## Every check and every test but Compose's, with real Docker, Prefect, MLflow and browser
 	sh infra/test-machine.sh
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest $(TESTS) -n 2 --dist loadfile --cov --cov-report=term:skip-covered --durations=15
+	$(BIN)/pytest $(TESTS) -m "not compose" -n 2 --dist loadfile --cov --cov-report=term:skip-covered --durations=15
 
-check: install ## Lint, types, import rules and unit tests: under a minute
+test-compose: install engine ## The tests of infra/compose.yaml: builds its images (1 GB of wheels), starts it, drives the loop
+	$(BIN)/pytest tests/integration/compose -m compose
+
+check: install ## Lint, types, import rules and unit tests: about a minute
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
